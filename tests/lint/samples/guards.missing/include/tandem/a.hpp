@@ -1,0 +1,2 @@
+// What it is.
+#pragma once

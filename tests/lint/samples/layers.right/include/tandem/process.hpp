@@ -1,0 +1,4 @@
+#pragma once
+#include <tandem/error.hpp>
+#include <tandem/pool.hpp>
+#include "os/kernel.hpp"

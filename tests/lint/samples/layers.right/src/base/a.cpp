@@ -1,0 +1,4 @@
+#include <string>
+
+#include "os/kernel.hpp"
+#include "a.hpp"

@@ -1,0 +1,3 @@
+#pragma once
+#include <tandem/process.hpp>
+#include "base/a.hpp"

@@ -1,0 +1,3 @@
+#include "os/kernel.hpp"
+#include "nowhere/x.hpp"
+#include <tandem/tandem.hpp>

@@ -1,0 +1,3 @@
+#include <tandem/process.hpp>
+#include <tandem/detail/base_x.hpp>
+#include "os/kernel.hpp"

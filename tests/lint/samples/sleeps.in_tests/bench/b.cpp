@@ -1,0 +1,1 @@
+void a() { usleep(1); }

@@ -1,0 +1,3 @@
+// snippet: body
+int a;
+// snippet end

@@ -1,0 +1,4 @@
+#pragma once
+#include <pthread.h>
+#include <sys/types.h>
+#include <linux/futex.h>

@@ -1,0 +1,4 @@
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+long f() { return syscall(1); }
