@@ -1,0 +1,13 @@
+#pragma once
+// Sizes in bytes, as they are written in options: 2_GiB.
+#include <cstddef>
+
+namespace tandem {
+inline namespace literals {
+
+constexpr std::size_t operator""_KiB(unsigned long long n) { return static_cast<std::size_t>(n) << 10; }
+constexpr std::size_t operator""_MiB(unsigned long long n) { return static_cast<std::size_t>(n) << 20; }
+constexpr std::size_t operator""_GiB(unsigned long long n) { return static_cast<std::size_t>(n) << 30; }
+
+}  // namespace literals
+}  // namespace tandem

@@ -1,0 +1,115 @@
+#pragma once
+// What all tandem::process<R> have in common, whatever R is.
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <tandem/crash_report.hpp>
+#include <tandem/detail/export.hpp>
+#include <tandem/detail/transfer_callable.hpp>
+#include <tandem/stop_source.hpp>
+#include <tandem/transfer.hpp>
+
+namespace tandem::detail {
+
+struct process_start {
+  std::string name;
+  nanoseconds stop_grace;
+  nanoseconds kill_grace;
+};
+
+class process_core;
+
+class TANDEM_EXPORT process_handle {
+ public:
+  process_handle() noexcept;
+  /// `call` is what run_call() in the worker reads.
+  process_handle(process_start options, std::vector<std::byte> call);
+  process_handle(process_handle&&) noexcept;
+  process_handle& operator=(process_handle&&) noexcept;
+  ~process_handle();
+
+  void join() const;
+  bool join_until(clock::time_point deadline) const;
+  std::vector<std::byte> take() const;
+  bool running() const;
+  bool joinable() const noexcept;
+  std::optional<exit_status> status() const;
+  std::optional<crash_report> report() const;
+  bool request_stop() const;
+  tandem::stop_source get_stop_source() const;
+  const std::string& name() const noexcept;
+  pid_t id() const noexcept;
+  int native_handle() const noexcept;
+  void signal(int number) const;
+  void kill() const;
+
+ private:
+  process_core& core() const;
+  std::unique_ptr<process_core> core_;
+};
+
+/// The token that a stop of this worker process reaches; the first call starts the thread that listens for it.
+TANDEM_EXPORT std::stop_token worker_stop_token();
+
+/// What the worker calls: it reads a function and its arguments, calls it, and writes what it returned.
+using entry = void (*)(reader&, writer&);
+
+/// A literal or a C string crosses as std::string, and is a C string again where it arrives.
+template <class T>
+struct carried {
+  using type = T;
+  static T&& pass(T& value) noexcept { return std::move(value); }
+};
+template <class T>
+  requires(std::same_as<T, const char*> || std::same_as<T, char*>)
+struct carried<T> {
+  using type = std::string;
+  static T pass(std::string& value) noexcept { return value.data(); }
+};
+
+[[noreturn]] TANDEM_EXPORT void throw_null_string();
+
+template <class A>
+void write_argument(writer& out, const A& argument) {
+  if constexpr (std::same_as<A, const char*> || std::same_as<A, char*>) {
+    if (argument == nullptr) throw_null_string();
+    out(std::string(argument));
+  } else {
+    out(argument);
+  }
+}
+
+// Runs in the worker process. Function and arguments are gone when this returns, before the result is said to be there.
+template <class R, class F, class... A>
+void run_call(reader& in, writer& out) {
+  F f = read_callable<F>(in);
+  std::tuple<typename carried<A>::type...> arguments{read_value<typename carried<A>::type>(in)...};
+  finish(in);
+  const auto call = [&](auto&... argument) -> R {
+    if constexpr (takes_token<F, A...>) {
+      return std::invoke(std::move(f), worker_stop_token(), carried<A>::pass(argument)...);
+    } else {
+      return std::invoke(std::move(f), carried<A>::pass(argument)...);
+    }
+  };
+  if constexpr (std::is_void_v<R>) {
+    std::apply(call, arguments);
+  } else {
+    out(std::apply(call, arguments));
+  }
+}
+
+template <class R, class F, class... A>
+std::vector<std::byte> make_call(const F& f, const A&... arguments) {
+  writer out;
+  write_code(out, reinterpret_cast<const void*>(&run_call<R, F, A...>));
+  write_callable(out, f);
+  (write_argument(out, arguments), ...);
+  return take_bytes(std::move(out));
+}
+
+}  // namespace tandem::detail

@@ -1,0 +1,130 @@
+#pragma once
+// A process with a result: a function that runs isolated, with the members of tandem::thread.
+#include <functional>
+#include <tuple>
+
+#include <tandem/detail/call.hpp>
+#include <tandem/detail/process_handle.hpp>
+#include <tandem/error.hpp>
+
+namespace tandem {
+
+struct process_options {
+  std::string name = {};
+  nanoseconds stop_grace = std::chrono::seconds(5);  // from the request to stop until SIGTERM
+  nanoseconds kill_grace = std::chrono::seconds(1);  // from SIGTERM until SIGKILL
+};
+
+/// A process, cloned from the fork server, that runs a function and sends back what it returned or threw. Move-only; a
+/// default-constructed or moved-from one is empty. Its destructor asks for a stop and waits for `stop_grace`, then sends
+/// SIGTERM and waits for `kill_grace`, then kills it: it always ends.
+/// Threads: const members, join and request_stop at once; moves and destruction by one thread. Fork: in a child made by
+/// fork() the process is not its own; the destructor there does nothing.
+template <class R>
+class process {
+  static_assert(!detail::is_not_callable<R>,
+                "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
+                "with a std::stop_token before them if the function takes one)");
+  static_assert(!std::is_reference_v<R>,
+                "tandem: a process cannot return a reference, since it has another memory: return a value");
+
+ public:
+  /// An empty one.
+  process() noexcept = default;
+  process(process&&) noexcept = default;
+  /// Ends its own as the destructor does, then takes the other's.
+  /// Blocks: until its own has ended. Stop: requested of its own.
+  process& operator=(process&&) noexcept = default;
+  ~process() = default;
+
+  /// Runs `f(arguments...)`, or `f(stop_token, arguments...)` if it takes one, in a new process, at once. They are decayed
+  /// and encoded here, so what this program does with its own afterwards does not matter; a C string arrives as one.
+  /// `f`: a function, a lambda without captures, a pointer to a member function with its object, a transferable function
+  /// object. Blocks: until the process exists. Fork: by the fork server; see init(). Errors: not_initialised;
+  /// resource_exhausted (which system call, which errno: nothing was started); std::length_error if the arguments nest
+  /// too deeply; what copying or encoding throws. Cost: one fork of a small process, two system calls here; arguments over
+  /// 64 KiB travel in shared memory. Needs: Linux 5.4.
+  template <class F, class... A>
+    requires(!std::same_as<std::decay_t<F>, process> && !unit_options<std::decay_t<F>>)
+  explicit process(F&& f, A&&... arguments)
+      : process(process_options{}, std::forward<F>(f), std::forward<A>(arguments)...) {}
+  template <class F, class... A>
+  process(process_options options, F&& f, A&&... arguments)
+      : handle_(start(std::move(options), std::decay_t<F>(std::forward<F>(f)),
+                      std::decay_t<A>(std::forward<A>(arguments))...)) {}
+
+  /// Waits until the process has ended. Any number of times; never throws for what the function did.
+  /// Blocks: until then. Errors: std::system_error (invalid_argument) on an empty one.
+  void join() { handle_.join(); }
+  /// As join(), but for no longer than `timeout`, or until `deadline`: true if the process has ended.
+  /// Blocks: until then. Errors: as join().
+  bool join_for(nanoseconds timeout) { return handle_.join_until(deadline_after(timeout)); }
+  bool join_until(clock::time_point deadline) { return handle_.join_until(deadline); }
+  /// Joins, then gives the value that the function returned, once, or throws what it threw.
+  /// Blocks: until the process has ended. Errors: what the function threw, as itself (standard and registered types) or
+  /// as remote_exception; worker_crashed; worker_exited; resource_exhausted if the result could not be handed over;
+  /// std::future_error the second time, or on an empty one.
+  R get() {
+    [[maybe_unused]] const std::vector<std::byte> bytes = handle_.take();
+    if constexpr (!std::is_void_v<R>) return decode<R>(bytes);
+  }
+
+  /// True until the process has ended.
+  /// Errors: resource_exhausted. Cost: one system call.
+  bool running() const { return handle_.running(); }
+  /// True if there is a process that was not joined yet.
+  bool joinable() const noexcept { return handle_.joinable(); }
+  /// How it ended; empty while it runs.
+  /// Errors: resource_exhausted. Cost: one system call.
+  std::optional<exit_status> status() const { return handle_.status(); }
+  /// What is known of one that neither returned nor threw; empty for all others.
+  /// Errors: resource_exhausted.
+  std::optional<crash_report> report() const { return handle_.report(); }
+  /// Asks the function to stop: its token, and this_worker::stop_token(), see it. True if this call made the request.
+  /// Blocks: while the callbacks of tokens of this side run.
+  bool request_stop() { return handle_.request_stop(); }
+  /// What asks this process for a stop. Of an empty one: a source of nobody.
+  tandem::stop_source get_stop_source() const { return handle_.get_stop_source(); }
+  /// The name given to it (ps shows its first 15 bytes), or "process-N"; of an empty one: empty.
+  const std::string& name() const noexcept { return handle_.name(); }
+  /// The pid as this process sees it; it may be another's once this one has ended. 0 of an empty one.
+  pid_t id() const noexcept { return handle_.id(); }
+  /// A pidfd, owned by this object: it polls readable once the process has ended. -1 of an empty one.
+  int native_handle() const noexcept { return handle_.native_handle(); }
+  /// Sends SIGTERM, of which the function learns nothing: unless it handles the signal, it just ends.
+  /// Errors: as signal().
+  void terminate() { handle_.signal(15); }
+  /// Kills it and all processes below it. Nothing that it had begun is finished.
+  /// Blocks: never. Errors: as signal(). Cost: a read of /proc for each process below it.
+  void kill() { handle_.kill(); }
+  /// Sends a signal; one that has ended already gets none.
+  /// Errors: std::invalid_argument if there is no such signal; std::system_error (no_such_process on an empty one,
+  /// operation_not_permitted).
+  void signal(int number) { handle_.signal(number); }
+
+ private:
+  template <class F, class... A>
+  static detail::process_handle start(process_options options, const F& f, const A&... arguments) {
+    static_assert(detail::callable_with<F, A...>,
+                  "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
+                  "with a std::stop_token before them if the function takes one)");
+    if constexpr (detail::callable_with<F, A...>) {
+      constexpr bool crosses = detail::require_call<R, F, typename detail::carried<A>::type...>();
+      if constexpr (crosses) {
+        return detail::process_handle({std::move(options.name), options.stop_grace, options.kill_grace},
+                                      detail::make_call<R>(f, arguments...));
+      }
+    }
+    return {};
+  }
+
+  detail::process_handle handle_;
+};
+
+template <class F, class... A>
+  requires(!unit_options<F>)
+process(F, A...) -> process<typename detail::deduced<F, A...>::type>;
+template <class F, class... A>
+process(process_options, F, A...) -> process<typename detail::deduced<F, A...>::type>;
+
+}  // namespace tandem

@@ -1,0 +1,115 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <ctime>
+
+#include "os/faults.hpp"
+#include "os/kernel.hpp"
+
+namespace tandem::os {
+
+int duplicate(int fd) noexcept {
+  if (const int e = injected()) return -e;
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  return copy < 0 ? -errno : copy;
+}
+
+int duplicate_onto(int from, int to) noexcept {
+  if (const int e = injected()) return -e;
+  int result = 0;
+  do result = ::dup3(from, to, O_CLOEXEC);
+  while (result < 0 && (errno == EINTR || errno == EBUSY));
+  return result < 0 ? -errno : result;
+}
+
+int open_null() noexcept {
+  if (const int e = injected()) return -e;
+  int fd = 0;
+  do fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  while (fd < 0 && errno == EINTR);
+  return fd < 0 ? -errno : fd;
+}
+
+void close(int fd) noexcept {
+  if (fd < 0) return;
+  const int kept = errno;
+  ::close(fd);  // EINTR: Linux has closed it all the same
+  errno = kept;
+}
+
+std::vector<int> open_descriptors() {
+  std::vector<int> found;
+  DIR* directory = ::opendir("/proc/self/fd");
+  if (directory == nullptr) {
+    rlimit limit{};
+    constexpr int most = 65536;
+    const int last = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < most ? static_cast<int>(limit.rlim_cur) : most;
+    for (int fd = 3; fd < last; ++fd) {
+      if (::fcntl(fd, F_GETFD) >= 0) found.push_back(fd);
+    }
+    return found;
+  }
+  const int own = ::dirfd(directory);
+  while (const dirent* entry = ::readdir(directory)) {
+    char* end = nullptr;
+    const long fd = std::strtol(entry->d_name, &end, 10);
+    if (end != entry->d_name && *end == '\0' && fd > 2 && fd != own) found.push_back(static_cast<int>(fd));
+  }
+  ::closedir(directory);
+  return found;
+}
+
+namespace {
+rlimit limit_before{};
+bool limit_raised = false;
+}  // namespace
+
+void raise_descriptor_limit() noexcept {
+  if (limit_raised || ::getrlimit(RLIMIT_NOFILE, &limit_before) != 0) return;
+  rlimit raised = limit_before;
+  raised.rlim_cur = raised.rlim_max;
+  limit_raised = ::setrlimit(RLIMIT_NOFILE, &raised) == 0;
+}
+
+void restore_descriptor_limit() noexcept {
+  if (limit_raised && ::setrlimit(RLIMIT_NOFILE, &limit_before) == 0) limit_raised = false;
+}
+
+int wait_ready(std::span<ready> set, clock::time_point deadline) noexcept {
+  if (const int e = injected()) return -e;
+  constexpr std::size_t most_inline = 8;
+  std::array<pollfd, most_inline> few{};
+  std::vector<pollfd> many;
+  pollfd* polled = few.data();
+  try {
+    if (set.size() > most_inline) {
+      many.resize(set.size());
+      polled = many.data();
+    }
+  } catch (...) {
+    return -ENOMEM;
+  }
+  for (std::size_t i = 0; i < set.size(); ++i) polled[i] = {set[i].fd, POLLIN, 0};
+  int count = 0;
+  do {
+    timespec left{};
+    const timespec* timeout = nullptr;
+    if (deadline != never) {
+      const auto remaining = std::max(nanoseconds::zero(), nanoseconds(deadline - clock::now())).count();
+      left.tv_sec = static_cast<time_t>(remaining / 1'000'000'000);
+      left.tv_nsec = static_cast<long>(remaining % 1'000'000'000);
+      timeout = &left;
+    }
+    count = ::ppoll(polled, set.size(), timeout, nullptr);
+  } while (count < 0 && errno == EINTR);
+  if (count < 0) return -errno;
+  for (std::size_t i = 0; i < set.size(); ++i) set[i].readable = polled[i].revents != 0;
+  return count;
+}
+
+}  // namespace tandem::os

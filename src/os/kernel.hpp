@@ -1,0 +1,134 @@
+#pragma once
+// The kernel on one page: one thin function for each service that tandem uses. Unless its line says otherwise, a function
+// returns what the system call returns, or minus errno; it never throws; EINTR is dealt with inside. `injected()` (faults.hpp)
+// can make each of them fail, but those that close or end something.
+#include <pthread.h>
+#include <sys/types.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <tandem/deadline.hpp>
+#include <tandem/file_descriptor.hpp>
+
+namespace tandem::os {
+
+/// Throws resource_exhausted that names `operation`, for a `result` below zero; else gives the result.
+long check(long result, const char* operation);
+[[noreturn]] void throw_failed(const char* operation, int error, const std::string& advice = {});
+
+constexpr clock::time_point never = clock::time_point::max();
+
+// ---- descriptors -----------------------------------------------------------------------------------------------------
+int duplicate(int fd) noexcept;                       // close-on-exec
+int duplicate_onto(int from, int to) noexcept;        // close-on-exec; `to` is replaced
+int open_null() noexcept;                             // /dev/null, read and write, close-on-exec
+void close(int fd) noexcept;                          // never fails for the caller
+std::vector<int> open_descriptors();                  // those above 2; slow without /proc
+void raise_descriptor_limit() noexcept;               // soft limit to the hard one; remembers the old
+void restore_descriptor_limit() noexcept;             // as it was before that
+
+struct ready {
+  int fd = -1;
+  bool readable = false;  // set by wait_ready: also at end of file and for errors
+};
+/// Waits until one of them is readable, closed or broken. The number that are; 0 at the deadline.
+int wait_ready(std::span<ready>, clock::time_point deadline = never) noexcept;
+
+// ---- memory ----------------------------------------------------------------------------------------------------------
+int anonymous_file(const char* name, std::size_t bytes) noexcept;  // memfd; bytes > 0: sized, and sealed at that size
+bool sealed_at(int fd, std::size_t bytes) noexcept;                // it is a memfd of that size that cannot be resized
+int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept;
+void* map(int fd, std::size_t offset, std::size_t bytes) noexcept;  // shared, read and write; nullptr with errno set
+void unmap(void*, std::size_t bytes) noexcept;
+int write_at(int fd, std::span<const std::byte>, std::size_t offset) noexcept;  // all, or an error
+int read_at(int fd, std::span<std::byte>, std::size_t offset) noexcept;         // all, or an error; ENODATA at the end
+long size_of(int fd) noexcept;
+
+// ---- sockets ---------------------------------------------------------------------------------------------------------
+int socket_pair(std::array<file_descriptor, 2>& ends) noexcept;  // unix seqpacket: messages, whole or not at all
+int tell_sender(int fd) noexcept;                                // from now on receive() knows who sent
+constexpr std::size_t most_descriptors = 4;
+
+struct message {
+  long size = 0;  // bytes received; 0: end of file; below zero: minus errno
+  std::array<file_descriptor, most_descriptors> descriptors{};
+  std::size_t descriptor_count = 0;
+  bool descriptors_lost = false;  // the descriptor table was full
+  pid_t sender = 0;
+};
+/// Sends one message, whole. -EPIPE if the peer is gone; no SIGPIPE.
+int send(int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors = {}) noexcept;
+message receive(int fd, std::span<std::byte> buffer) noexcept;
+void shut_down(int fd) noexcept;  // both ways: the peer sees its end
+
+// ---- processes -------------------------------------------------------------------------------------------------------
+pid_t own_pid() noexcept;
+pid_t own_tid() noexcept;
+pid_t fork_process() noexcept;  // fork(): the caller has one thread
+/// As fork_process(), but no wait call of the caller's other code sees the child, whose pidfd is put in `pidfd`.
+pid_t fork_unseen(file_descriptor& pidfd) noexcept;
+int pidfd_of(pid_t) noexcept;
+int send_signal(int pidfd, int signal) noexcept;
+void kill_now(pid_t, int signal) noexcept;
+struct ended_child {
+  pid_t pid = 0;  // 0: none has ended; minus errno: ECHILD, there are no children
+  int value = 0;  // the exit code, or minus the signal
+  std::int64_t cpu_ns = 0;
+  std::int64_t peak_bytes = 0;
+};
+ended_child reap_any(bool blocking) noexcept;
+ended_child reap(int pidfd) noexcept;  // waits for, and reaps, a child made by fork_unseen
+[[noreturn]] void exit_now(int code) noexcept;
+void name_thread(const char* name) noexcept;  // the first 15 bytes, as ps shows it
+int adopt_orphans() noexcept;                 // PR_SET_CHILD_SUBREAPER
+int die_with_parent() noexcept;               // PR_SET_PDEATHSIG: only where the parent's forking thread is its only one
+int lead_group() noexcept;
+int allowed_cpus() noexcept;                  // in the affinity mask
+
+// ---- threads ---------------------------------------------------------------------------------------------------------
+int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept;
+void join_thread(pthread_t) noexcept;
+
+// ---- signals ---------------------------------------------------------------------------------------------------------
+void block_signals() noexcept;
+void unblock_signals() noexcept;       // the empty mask
+void default_dispositions() noexcept;  // of every signal
+int child_signals() noexcept;          // a descriptor, readable when a child has ended; signals must be blocked
+void drain(int signal_fd) noexcept;
+/// While it lives, the calling thread gets no signal; then the mask is as before.
+class signal_guard {
+ public:
+  signal_guard() noexcept;
+  ~signal_guard();
+  signal_guard(const signal_guard&) = delete;
+  signal_guard& operator=(const signal_guard&) = delete;
+
+ private:
+  std::array<unsigned long, 16> old_{};  // a sigset_t
+};
+
+// ---- futex -----------------------------------------------------------------------------------------------------------
+/// Waits while `word` is `expected`; false at the deadline. May return early.
+bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, clock::time_point deadline = never) noexcept;
+void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept;
+
+// ---- /proc and cgroups: nothing where they are not mounted -----------------------------------------------------------------
+int thread_count();  // of this process, without those of a sanitizer; without /proc 1, or 2 for several
+std::vector<pid_t> children_of(pid_t);
+std::size_t resident_bytes(pid_t);
+void kill_descendants_of(pid_t root);  // all below it, none of them spared; the root stays, stopped
+/// SIGKILLs and reaps all children and, as they come to an adopter, their orphans, until none is left.
+void kill_all_children(std::span<const pid_t> known) noexcept;
+/// How many CPUs' time the cgroups of this process may use, rounded up; nothing if there is no limit. The two paths
+/// stand for /proc/self and for the root of the file system.
+std::optional<unsigned> cpu_quota(const std::string& proc_self = "/proc/self", const std::string& root = "");
+
+}  // namespace tandem::os

@@ -1,0 +1,84 @@
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "os/faults.hpp"
+#include "os/kernel.hpp"
+
+namespace tandem::os {
+
+namespace {
+constexpr int size_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+}
+
+int anonymous_file(const char* name, std::size_t bytes) noexcept {
+  if (const int e = injected()) return -e;
+  file_descriptor fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) return -errno;
+  if (bytes == 0) return fd.release();
+  // Sealed, since a peer that shrinks it would make our next access a SIGBUS.
+  if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0 || ::fcntl(fd.get(), F_ADD_SEALS, size_seals) != 0) return -errno;
+  return fd.release();
+}
+
+bool sealed_at(int fd, std::size_t bytes) noexcept {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  return seals >= 0 && (seals & (F_SEAL_SHRINK | F_SEAL_GROW)) == (F_SEAL_SHRINK | F_SEAL_GROW) &&
+         size_of(fd) == static_cast<long>(bytes);
+}
+
+int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept {
+  if (const int e = injected()) return -e;
+  int result = 0;
+  do result = ::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes));
+  while (result < 0 && errno == EINTR);
+  return result < 0 ? -errno : 0;
+}
+
+void* map(int fd, std::size_t offset, std::size_t bytes) noexcept {
+  if (const int e = injected()) {
+    errno = e;
+    return nullptr;
+  }
+  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset));
+  return address == MAP_FAILED ? nullptr : address;
+}
+
+void unmap(void* address, std::size_t bytes) noexcept {
+  if (address != nullptr) ::munmap(address, bytes);
+}
+
+int write_at(int fd, std::span<const std::byte> bytes, std::size_t offset) noexcept {
+  while (!bytes.empty()) {
+    if (const int e = injected()) return -e;
+    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return -errno;
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    offset += static_cast<std::size_t>(n);
+  }
+  return 0;
+}
+
+int read_at(int fd, std::span<std::byte> bytes, std::size_t offset) noexcept {
+  while (!bytes.empty()) {
+    if (const int e = injected()) return -e;
+    const ssize_t n = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return -errno;
+    if (n == 0) return -ENODATA;
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    offset += static_cast<std::size_t>(n);
+  }
+  return 0;
+}
+
+long size_of(int fd) noexcept {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 ? static_cast<long>(status.st_size) : -static_cast<long>(errno);
+}
+
+}  // namespace tandem::os

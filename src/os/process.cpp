@@ -1,0 +1,155 @@
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include <tandem/error.hpp>
+
+#include "os/faults.hpp"
+#include "os/kernel.hpp"
+
+namespace tandem::os {
+
+void throw_failed(const char* operation, int error, const std::string& advice) {
+  throw resource_exhausted(operation, std::error_code(error, std::generic_category()), advice);
+}
+
+long check(long result, const char* operation) {
+  if (result < 0) throw_failed(operation, static_cast<int>(-result));
+  return result;
+}
+
+pid_t own_pid() noexcept { return ::getpid(); }
+pid_t own_tid() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
+
+pid_t fork_process() noexcept {
+  if (const int e = injected()) return -e;
+  const pid_t pid = ::fork();
+  return pid < 0 ? -errno : pid;
+}
+
+namespace {
+
+// The word in which glibc keeps this thread's id, or nullptr where it cannot be found. It stands 16 bytes before the
+// robust list head in struct pthread (glibc 2.36, nptl/descr.h); a wrong guess is noticed, since the word must hold our tid.
+pid_t* thread_id_word(void** robust_head, std::size_t* robust_size) noexcept {
+  if (::syscall(SYS_get_robust_list, 0, robust_head, robust_size) != 0 || *robust_head == nullptr) return nullptr;
+  auto* word = reinterpret_cast<pid_t*>(static_cast<std::byte*>(*robust_head) - 16);
+  return *word == own_tid() ? word : nullptr;
+}
+
+}  // namespace
+
+pid_t fork_unseen(file_descriptor& pidfd) noexcept {
+  if (const int e = injected()) return -e;
+  void* robust_head = nullptr;
+  std::size_t robust_size = 0;
+  pid_t* tid = thread_id_word(&robust_head, &robust_size);
+  if (tid != nullptr) {
+    const signal_guard guard;
+    int fd = -1;
+    clone_args arguments{};
+    arguments.flags = CLONE_PIDFD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+    arguments.pidfd = reinterpret_cast<std::uintptr_t>(&fd);
+    arguments.child_tid = reinterpret_cast<std::uintptr_t>(tid);
+    arguments.exit_signal = 0;  // neither SIGCHLD nor waitpid(-1) of the user's code has to do with it
+    const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+    if (pid == 0) {
+      ::syscall(SYS_set_robust_list, robust_head, robust_size);  // the kernel forgets it at fork; fork() would do this
+      return 0;
+    }
+    if (pid > 0) {
+      pidfd = file_descriptor(fd);
+      return static_cast<pid_t>(pid);
+    }
+    if (errno != ENOSYS && errno != EPERM) return -errno;  // those two: an old kernel, or a seccomp filter
+  }
+  const pid_t pid = ::fork();
+  if (pid < 0) return -errno;
+  if (pid == 0) return 0;
+  const int fd = pidfd_of(pid);
+  if (fd < 0) {
+    kill_now(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    return fd;
+  }
+  pidfd = file_descriptor(fd);
+  return pid;
+}
+
+int pidfd_of(pid_t pid) noexcept {
+  if (const int e = injected()) return -e;
+  const long fd = ::syscall(SYS_pidfd_open, pid, 0);
+  return fd < 0 ? -errno : static_cast<int>(fd);
+}
+
+int send_signal(int pidfd, int signal) noexcept {
+  return ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0 ? 0 : -errno;
+}
+
+void kill_now(pid_t pid, int signal) noexcept { ::kill(pid, signal); }
+
+ended_child reap_any(bool blocking) noexcept {
+  ended_child child;
+  rusage usage{};
+  int status = 0;
+  do child.pid = ::wait4(-1, &status, blocking ? 0 : WNOHANG, &usage);
+  while (child.pid < 0 && errno == EINTR);
+  if (child.pid < 0) child.pid = -errno;
+  child.value = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  const auto ns = [](const timeval& t) { return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_usec * 1'000; };
+  child.cpu_ns = ns(usage.ru_utime) + ns(usage.ru_stime);
+  child.peak_bytes = static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+  return child;
+}
+
+ended_child reap(int pidfd) noexcept {
+  ended_child child;
+  siginfo_t how{};
+  long result = 0;
+  do result = ::syscall(SYS_waitid, P_PIDFD, pidfd, &how, WEXITED | __WALL, nullptr);
+  while (result < 0 && errno == EINTR);
+  child.pid = result < 0 ? -errno : how.si_pid;
+  child.value = how.si_code == CLD_EXITED ? how.si_status : -how.si_status;
+  return child;
+}
+
+int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept {
+  if (const int e = injected()) return -e;
+  return -::pthread_create(&made, nullptr, body, argument);
+}
+
+void join_thread(pthread_t thread) noexcept { ::pthread_join(thread, nullptr); }
+
+void exit_now(int code) noexcept { ::_exit(code); }
+
+void name_thread(const char* name) noexcept { ::prctl(PR_SET_NAME, name); }
+
+int adopt_orphans() noexcept { return ::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : -errno; }
+
+int die_with_parent() noexcept { return ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 ? 0 : -errno; }
+
+int lead_group() noexcept { return ::setpgid(0, 0) == 0 ? 0 : -errno; }
+
+int allowed_cpus() noexcept {
+  for (std::size_t cpus = 1024; cpus <= 1U << 20; cpus *= 2) {
+    cpu_set_t* set = CPU_ALLOC(cpus);
+    if (set == nullptr) return -ENOMEM;
+    const std::size_t bytes = CPU_ALLOC_SIZE(cpus);
+    const int result = ::sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : -errno;
+    CPU_FREE(set);
+    if (result != -EINVAL) return result;
+  }
+  return -EINVAL;
+}
+
+}  // namespace tandem::os

@@ -1,0 +1,107 @@
+#include <signal.h>
+#include <sys/single_threaded.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "os/kernel.hpp"
+
+namespace tandem::os {
+
+namespace {
+
+std::vector<pid_t> threads_of(pid_t pid) {
+  std::vector<pid_t> threads;
+  std::error_code failed;
+  std::filesystem::directory_iterator it("/proc/" + std::to_string(pid) + "/task", failed);
+  for (const std::filesystem::directory_iterator end; !failed && it != end; it.increment(failed)) {
+    const std::string name = it->path().filename().string();
+    threads.push_back(static_cast<pid_t>(std::atoi(name.c_str())));
+  }
+  return threads;
+}
+
+void collect_descendants(pid_t root, std::set<pid_t>& found) {
+  for (const pid_t child : children_of(root)) {
+    if (!found.insert(child).second) continue;
+    kill_now(child, SIGSTOP);  // so that it makes no more of them while we look
+    collect_descendants(child, found);
+  }
+}
+
+}  // namespace
+
+int thread_count() {
+  const int threads = static_cast<int>(threads_of(own_pid()).size());
+  if (threads == 0) return __libc_single_threaded ? 1 : 2;
+#if defined(__SANITIZE_THREAD__)
+  return std::max(1, threads - 1);  // ThreadSanitizer's own
+#else
+  return threads;
+#endif
+}
+
+std::vector<pid_t> children_of(pid_t pid) {
+  std::vector<pid_t> children;
+  for (const pid_t thread : threads_of(pid)) {
+    std::ifstream list("/proc/" + std::to_string(pid) + "/task/" + std::to_string(thread) + "/children");
+    for (pid_t child = 0; list >> child;) children.push_back(child);
+  }
+  return children;
+}
+
+std::size_t resident_bytes(pid_t pid) {
+  std::ifstream statm("/proc/" + std::to_string(pid) + "/statm");
+  std::size_t total = 0;
+  std::size_t resident = 0;
+  if (!(statm >> total >> resident)) return 0;
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+void kill_descendants_of(pid_t root) {
+  kill_now(root, SIGSTOP);
+  std::set<pid_t> killed;
+  // A process that was about to fork may show a child only in a later pass; the stopped root reaps nobody, so a pid
+  // below it is never another's.
+  for (bool found_more = true; found_more;) {
+    std::set<pid_t> now;
+    collect_descendants(root, now);
+    found_more = false;
+    for (const pid_t pid : now) {
+      if (!killed.insert(pid).second) continue;
+      found_more = true;
+      kill_now(pid, SIGKILL);
+    }
+  }
+}
+
+void kill_all_children(std::span<const pid_t> known) noexcept {
+  for (const pid_t pid : known) kill_now(pid, SIGKILL);
+  for (;;) {
+    std::size_t found = 0;
+    try {
+      for (const pid_t child : children_of(own_pid())) {
+        kill_now(child, SIGKILL);
+        ++found;
+      }
+    } catch (...) {  // no memory: go on with what ends by itself
+    }
+    if (found == 0 && known.empty()) {  // none, or no /proc: whoever is left is not waited for
+      while (reap_any(false).pid > 0) {
+      }
+      return;
+    }
+    // One blocking wait for each round: each killed child gives one, and its orphans have come to us by then.
+    if (reap_any(true).pid < 0) return;
+    while (reap_any(false).pid > 0) {
+    }
+    known = {};
+  }
+}
+
+}  // namespace tandem::os

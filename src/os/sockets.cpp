@@ -1,0 +1,95 @@
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "os/faults.hpp"
+#include "os/kernel.hpp"
+
+namespace tandem::os {
+
+int socket_pair(std::array<file_descriptor, 2>& ends) noexcept {
+  if (const int e = injected()) return -e;
+  int made[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, made) != 0) return -errno;
+  ends = {file_descriptor(made[0]), file_descriptor(made[1])};
+  return 0;
+}
+
+int tell_sender(int fd) noexcept {
+  if (const int e = injected()) return -e;
+  const int on = 1;
+  return ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0 ? 0 : -errno;
+}
+
+int send(int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors) noexcept {
+  if (const int e = injected()) return -e;
+  std::array<iovec, 4> vectors{};
+  std::size_t count = 0;
+  for (const auto& bytes : parts) {
+    if (count == vectors.size()) return -EINVAL;
+    vectors[count++] = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+  }
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * most_descriptors)> control{};
+  msghdr header{};
+  header.msg_iov = vectors.data();
+  header.msg_iovlen = count;
+  if (!descriptors.empty()) {
+    if (descriptors.size() > most_descriptors) return -EINVAL;
+    header.msg_control = control.data();
+    header.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+    cmsghdr* first = CMSG_FIRSTHDR(&header);
+    first->cmsg_level = SOL_SOCKET;
+    first->cmsg_type = SCM_RIGHTS;
+    first->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    std::memcpy(CMSG_DATA(first), descriptors.data(), descriptors.size_bytes());
+  }
+  ssize_t sent = 0;
+  do sent = ::sendmsg(fd, &header, MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
+  return sent < 0 ? -errno : 0;
+}
+
+message receive(int fd, std::span<std::byte> buffer) noexcept {
+  message got;
+  if (const int e = injected()) {
+    got.size = -e;
+    return got;
+  }
+  iovec part{buffer.data(), buffer.size()};
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * most_descriptors) + CMSG_SPACE(sizeof(ucred))> control{};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  ssize_t size = 0;
+  do size = ::recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
+  while (size < 0 && errno == EINTR);
+  got.size = size < 0 ? -errno : size;
+  if (size < 0) return got;
+  got.descriptors_lost = (header.msg_flags & MSG_CTRUNC) != 0;
+  if ((header.msg_flags & MSG_TRUNC) != 0) got.size = -EMSGSIZE;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
+    if (c->cmsg_level != SOL_SOCKET) continue;
+    if (c->cmsg_type == SCM_CREDENTIALS) {
+      ucred who{};
+      std::memcpy(&who, CMSG_DATA(c), sizeof who);
+      got.sender = who.pid;
+    } else if (c->cmsg_type == SCM_RIGHTS) {
+      const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+      for (std::size_t i = 0; i < count; ++i) {
+        int one = -1;
+        std::memcpy(&one, CMSG_DATA(c) + i * sizeof(int), sizeof one);
+        file_descriptor owned(one);
+        if (got.descriptor_count < most_descriptors) got.descriptors[got.descriptor_count++] = std::move(owned);
+      }
+    }
+  }
+  return got;
+}
+
+void shut_down(int fd) noexcept { ::shutdown(fd, SHUT_RDWR); }
+
+}  // namespace tandem::os

@@ -1,0 +1,224 @@
+#include "worker/child_side.hpp"
+
+#include <cxxabi.h>
+#include <stdio_ext.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <iostream>
+#include <mutex>
+#include <vector>
+
+#include <tandem/detail/process_handle.hpp>
+#include <tandem/error.hpp>
+
+#include "observe/log.hpp"
+#include "os/faults.hpp"
+#include "os/kernel.hpp"
+#include "transfer/exception_codec.hpp"
+#include "worker/fork_watch.hpp"
+#include "worker/protocol.hpp"
+#include "worker/runtime.hpp"
+
+namespace tandem::worker {
+
+namespace {
+
+own_worker* self = nullptr;  // set once, before the user's function
+std::terminate_handler terminate_before = nullptr;
+
+std::string readable_type(const std::type_info& type) {
+  int status = 0;
+  char* name = abi::__cxa_demangle(type.name(), nullptr, nullptr, &status);
+  std::string text = status == 0 ? name : type.name();
+  std::free(name);
+  return text;
+}
+
+// Leaves a note of the exception that nobody caught, for the crash report; then what would have happened anyway.
+[[noreturn]] void terminate_with_note() {
+  static std::atomic<bool> noted{false};
+  if (self != nullptr && !noted.exchange(true)) {
+    if (const std::type_info* type = abi::__cxa_current_exception_type()) {
+      set_text(self->page->exception_type, readable_type(*type));
+      try {
+        throw;
+      } catch (const std::exception& e) {
+        set_text(self->page->exception_what, e.what());
+      } catch (...) {
+        set_text(self->page->exception_what, "an exception that is no std::exception");
+      }
+    } else {
+      set_text(self->page->exception_what, "std::terminate was called, with no exception in flight");
+    }
+  }
+  if (terminate_before != nullptr) terminate_before();
+  std::abort();
+}
+
+// Whole output, once; no destructor of a static object runs in a worker: it belongs to the program it was cloned from.
+int flush_output() noexcept {
+  int failed = 0;
+  try {
+    std::cout.flush();
+    std::cerr.flush();
+    std::clog.flush();
+  } catch (...) {  // the user asked for exceptions from a stream; stdio says below what is wrong
+  }
+  errno = 0;
+  if (std::fflush(stdout) != 0) failed = errno;
+  std::fflush(nullptr);
+  return failed;
+}
+
+void forward_log(log_level level, std::string_view text) noexcept {
+  static std::mutex writing;
+  const std::lock_guard lock(writing);
+  slot_page& page = *self->page;
+  const std::size_t used = page.log_used;
+  const std::size_t length = text.size();
+  if (used > log_bytes || length > 0xFFFF || log_bytes - used < length + 3) {
+    ++page.log_dropped;
+    return;
+  }
+  const auto record = std::span(page.log).subspan(used);
+  record[0] = static_cast<char>(level);
+  record[1] = static_cast<char>(length & 0xFF);
+  record[2] = static_cast<char>(length >> 8);
+  std::memcpy(record.data() + 3, text.data(), length);
+  page.log_used = static_cast<std::uint32_t>(used + length + 3);
+}
+
+// Puts the encoded outcome where the host finds it: in the page, or in a memfd that goes to the server. An errno, or 0.
+int publish(std::span<const std::byte> bytes, phase inside, phase outside) noexcept {
+  slot_page& page = *self->page;
+  phase reached = inside;
+  if (bytes.size() <= page.result.size()) {
+    std::memcpy(page.result.data(), bytes.data(), bytes.size());
+    page.result_bytes = static_cast<std::uint32_t>(bytes.size());
+  } else {
+    const int made = os::anonymous_file("tandem result", 0);
+    if (made < 0) return -made;
+    const file_descriptor file(made);
+    if (const int failed = os::write_at(file.get(), bytes, 0)) return -failed;
+    const door_message message{door_kind::result};
+    const int fd = file.get();
+    if (const int failed = os::send(self->door, {bytes_of(message)}, std::span(&fd, 1))) return -failed;
+    reached = outside;
+  }
+  page.state.store(static_cast<std::uint32_t>(reached), std::memory_order_release);
+  return 0;
+}
+
+void publish_exception(const std::exception_ptr& exception) {
+  std::vector<std::byte> bytes;
+  detail::encode_exception(bytes, exception);
+  if (publish(bytes, phase::error, phase::error_out) == 0) return;
+  // Too long for the page, and no memfd to be had: type and the beginning of the text must do.
+  std::string what = "an exception whose text is too long to be handed over";
+  try {
+    std::rethrow_exception(exception);
+  } catch (const std::exception& e) {
+    what.assign(e.what(), ::strnlen(e.what(), 1024));
+  } catch (...) {
+  }
+  bytes.clear();
+  detail::encode_exception(bytes, std::make_exception_ptr(remote_exception("(its exception did not fit)", what)));
+  publish(bytes, phase::error, phase::error_out);
+}
+
+void publish_value(std::span<const std::byte> bytes) {
+  const int failed = publish(bytes, phase::value, phase::value_out);
+  if (failed == 0) return;
+  publish_exception(std::make_exception_ptr(resource_exhausted(
+      "handing over a result of " + std::to_string(bytes.size()) + " bytes", std::error_code(failed, std::generic_category()))));
+}
+
+std::vector<std::byte> read_call(int memfd) {
+  std::vector<std::byte> call(static_cast<std::size_t>(os::check(os::size_of(memfd), "fstat")));
+  os::check(os::read_at(memfd, call, 0), "pread");
+  os::close(memfd);
+  return call;
+}
+
+// The function, from its encoded call to its encoded result.
+std::vector<std::byte> execute(const worker_start& start) {
+  std::vector<std::byte> far;
+  std::span<const std::byte> call = start.call;
+  if (start.call_memfd >= 0) call = far = read_call(start.call_memfd);
+  reader in = detail::make_reader(call);
+  writer out;
+  // SAFETY: read_code() only gives addresses of code, and the call was made by detail::make_call, which names a run_call.
+  const auto entry = reinterpret_cast<detail::entry>(const_cast<void*>(detail::read_code(in)));
+  entry(in, out);
+  return detail::take_bytes(std::move(out));
+}
+
+void warn_of_lost_output() noexcept {
+  if (const int failed = flush_output()) {
+    try {
+      observe::log(log_level::warning, "standard output could not be written: " + std::generic_category().message(failed));
+    } catch (...) {  // no memory for the text: the function's outcome matters more
+    }
+  }
+}
+
+void become_worker(const worker_start& start) {
+  os::set_role(os::role::worker);
+  os::lead_group();
+  os::die_with_parent();
+  std::array<os::ready, 1> server{{{start.server_pidfd}}};
+  if (os::wait_ready(server, clock::time_point{}) == 1) os::exit_now(1);  // it died before the line above
+  runtime::forget_connections();
+  for (const int fd : start.to_close) os::close(fd);
+  os::restore_descriptor_limit();
+  if (!start.name.empty()) os::name_thread(start.name.c_str());
+  self = new own_worker{start.name, start.page, start.door, start.parent_pidfd};
+  observe::forward_to(forward_log);
+  os::unblock_signals();
+  auto fresh = static_cast<std::uint32_t>(phase::fresh);
+  if (!start.page->state.compare_exchange_strong(fresh, static_cast<std::uint32_t>(phase::begun))) os::exit_now(1);
+}
+
+}  // namespace
+
+const own_worker* this_process() noexcept { return self; }
+
+void prepare_child_side() {
+  terminate_before = std::set_terminate(terminate_with_note);
+  // A worker that calls exit(): runs before the handlers of the program that it was cloned from, and instead of them.
+  ::on_exit(
+      [](int code, void*) {
+        if (os::current_role() == os::role::detached) return;
+        flush_output();
+        os::exit_now(code);
+      },
+      nullptr);
+  ::__fpurge(stdout);  // what the program had written but not flushed is its own to write
+  ::__fpurge(stderr);
+  // Lines stay whole when workers share a pipe: one write for each line, instead of one whenever a buffer is full.
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+}
+
+void run_worker(const worker_start& start) {
+  become_worker(start);
+  try {
+    const std::vector<std::byte> result = execute(start);
+    warn_of_lost_output();
+    publish_value(result);
+    os::exit_now(0);
+  } catch (const abi::__forced_unwind&) {  // pthread_exit; swallowing it would abort
+    flush_output();
+    throw;
+  } catch (...) {
+    const std::exception_ptr exception = std::current_exception();
+    warn_of_lost_output();
+    publish_exception(exception);
+    os::exit_now(1);
+  }
+}
+
+}  // namespace tandem::worker

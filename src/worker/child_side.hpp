@@ -1,0 +1,40 @@
+#pragma once
+// The only code that runs between the clone and the user's function, and after it.
+#include <cstddef>
+#include <span>
+#include <stop_token>
+#include <string>
+
+#include "worker/ledger.hpp"
+
+namespace tandem::worker {
+
+/// What the server has ready for a worker before it clones it, so that nothing can fail in between.
+struct worker_start {
+  slot_page* page = nullptr;
+  std::string name;
+  std::span<const std::byte> call;  // empty: in the memfd
+  int call_memfd = -1;
+  int door = -1;           // to the server
+  int parent_pidfd = -1;   // of the program that started it
+  int server_pidfd = -1;   // of the server that clones it
+  std::span<const int> to_close;
+};
+
+/// Once in the keeper, before the preload, so that server and workers inherit it: what happens at exit and std::terminate,
+/// and how standard output is buffered.
+void prepare_child_side();
+
+/// The life of a worker, from the clone to _exit.
+[[noreturn]] void run_worker(const worker_start&);
+
+/// In a worker: what it knows of itself.
+struct own_worker {
+  std::string name;
+  slot_page* page = nullptr;
+  int door = -1;
+  int parent_pidfd = -1;
+};
+const own_worker* this_process() noexcept;  // nullptr if this process is no worker
+
+}  // namespace tandem::worker

@@ -1,0 +1,175 @@
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <stdexcept>
+#include <vector>
+
+#include <tandem/error.hpp>
+
+#include "observe/log.hpp"
+#include "os/faults.hpp"
+#include "os/kernel.hpp"
+#include "transfer/exception_codec.hpp"
+#include "worker/child_side.hpp"
+#include "worker/fork_watch.hpp"
+#include "worker/ledger.hpp"
+#include "worker/protocol.hpp"
+#include "worker/runtime.hpp"
+#include "worker/server.hpp"
+
+namespace tandem::worker {
+
+namespace {
+
+struct keeper {
+  file_descriptor control;
+  host_ties ties;
+  file_descriptor children;  // the signalfd
+  pid_t server = 0;
+};
+
+// Descriptors of the program above 2 become /dev/null: whoever finds their numbers in copied memory does no harm with
+// them, and no pipe or lock of the program is held open.
+void cover_descriptors(const keeper& k) {
+  const file_descriptor null(os::open_null());
+  const std::vector<int> ours = {k.control.get(), k.ties.host_pidfd.get(), k.ties.lines->descriptor(), null.get()};
+  for (const int fd : os::open_descriptors()) {
+    if (std::find(ours.begin(), ours.end(), fd) != ours.end()) continue;
+    if (!null || os::duplicate_onto(null.get(), fd) < 0) os::close(fd);
+  }
+}
+
+void say(const keeper& k, const keeper_message& message, std::span<const std::byte> rest = {}, std::span<const int> fds = {}) {
+  os::send(k.control.get(), {bytes_of(message), rest}, fds);  // nobody listens: the host is gone, and the loop will see it
+}
+
+void say_failed(const keeper& k, const resource_exhausted& failed) {
+  keeper_message message{keeper_word::failed};
+  message.error = failed.code().value();
+  set_text(message.operation, failed.operation());
+  say(k, message);
+}
+
+// True if the preload is done, and nothing of it runs on.
+bool preloaded(const keeper& k, const std::function<void()>& preload) {
+  try {
+    if (preload) {
+      os::unblock_signals();
+      preload();
+      os::block_signals();
+    }
+    if (os::thread_count() > 1) {
+      throw std::logic_error(
+          "tandem::init: the preload function left threads running; the fork server must have one thread, so that no lock "
+          "that another one holds is ever copied. Join them in the preload, or start them with on_worker_start in each worker.");
+    }
+    return true;
+  } catch (...) {
+    os::block_signals();
+    std::vector<std::byte> bytes;
+    detail::encode_exception(bytes, std::current_exception());
+    if (bytes.size() > most_inline_bytes) {
+      bytes.clear();
+      detail::encode_exception(bytes, std::make_exception_ptr(tandem::error("the preload function threw an exception that is too long")));
+    }
+    say(k, {keeper_word::preload_threw}, bytes);
+    return false;
+  }
+}
+
+void become_keeper(keeper& k) {
+  os::set_role(os::role::keeper);
+  count_own_fork();
+  runtime::forget_connections();
+  observe::forward_to(nullptr);
+  on_log({});
+  os::lead_group();
+  os::default_dispositions();
+  k.ties.lines->keep_lines_only();
+  cover_descriptors(k);
+  prepare_child_side();
+  os::check(os::adopt_orphans(), "prctl(PR_SET_CHILD_SUBREAPER)");
+  k.ties.keeper_pidfd = file_descriptor(static_cast<int>(os::check(os::pidfd_of(os::own_pid()), "pidfd_open")));
+}
+
+void make_server(keeper& k) {
+  try {
+    std::array<file_descriptor, 2> ends;
+    os::check(os::socket_pair(ends), "socketpair");
+    const pid_t pid = static_cast<pid_t>(os::check(os::fork_process(), "fork"));
+    if (pid == 0) {
+      ends[0] = {};
+      k.control = {};
+      k.children = {};
+      run_server(std::move(ends[1]), std::move(k.ties));
+    }
+    k.server = pid;
+    keeper_message message{keeper_word::server};
+    message.pid = pid;
+    const int fd = ends[0].get();
+    say(k, message, {}, std::span(&fd, 1));
+  } catch (const resource_exhausted& failed) {
+    say_failed(k, failed);
+  }
+}
+
+// The server's workers die with it, by PR_SET_PDEATHSIG; what they leave behind comes to us, and is ended here.
+void reap_children(keeper& k) {
+  for (os::ended_child child = os::reap_any(false); child.pid > 0; child = os::reap_any(false)) {
+    if (child.pid != k.server) continue;
+    k.server = 0;
+    os::kill_all_children({});
+    return;
+  }
+}
+
+// Requests of the host arrive one at a time, and mean: a server, please. False at its end.
+bool serve_host(keeper& k) {
+  std::array<std::byte, 16> buffer;
+  const os::message asked = os::receive(k.control.get(), buffer);
+  if (asked.size <= 0) return asked.size < 0;
+  reap_children(k);
+  if (k.server != 0) {  // its socket broke and it lives: it is of no use
+    os::kill_now(k.server, 9);
+    while (k.server != 0) {
+      const os::ended_child child = os::reap_any(true);
+      if (child.pid < 0 || child.pid == k.server) k.server = 0;
+    }
+    os::kill_all_children({});
+  }
+  make_server(k);
+  return true;
+}
+
+}  // namespace
+
+void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& host_ledger, const std::function<void()>& preload) {
+  keeper k;
+  try {
+    k.control = std::move(control);
+    k.ties.host_pidfd = std::move(host_pidfd);
+    k.ties.lines = &host_ledger;
+    become_keeper(k);
+    if (!preloaded(k, preload)) os::exit_now(0);
+    os::default_dispositions();  // SIGCHLD ignored by a preload would have the kernel reap before we do
+    k.children = file_descriptor(static_cast<int>(os::check(os::child_signals(), "signalfd")));
+    say(k, {keeper_word::ready});
+    for (;;) {
+      std::array<os::ready, 3> set{{{k.control.get()}, {k.ties.host_pidfd.get()}, {k.children.get()}}};
+      if (os::wait_ready(set) < 0) continue;
+      if (set[1].readable) break;
+      if (set[2].readable) {
+        os::drain(k.children.get());
+        reap_children(k);
+      }
+      if (set[0].readable && !serve_host(k)) break;
+    }
+  } catch (const resource_exhausted& failed) {
+    say_failed(k, failed);
+  } catch (...) {  // no memory: the host sees our end
+  }
+  os::kill_all_children({});
+  os::exit_now(0);
+}
+
+}  // namespace tandem::worker

@@ -1,0 +1,203 @@
+#include "worker/runtime.hpp"
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+
+#include <tandem/error.hpp>
+
+#include "os/faults.hpp"
+#include "os/kernel.hpp"
+#include "transfer/exception_codec.hpp"
+#include "worker/child_side.hpp"
+#include "worker/fork_watch.hpp"
+#include "worker/server.hpp"
+
+namespace tandem::worker {
+
+namespace {
+
+std::atomic<runtime*> current{nullptr};  // never deleted: units of static duration may outlive any order of destruction
+std::mutex making;
+
+[[noreturn]] void throw_threads_run(const char* what_fails) {
+  throw not_initialised(
+      std::string("tandem: ") + what_fails +
+      " while other threads run: the fork server is a copy of this program, and could copy a lock that one of them holds. "
+      "Write tandem::init(); as the first line of main (a test program without a main of its own: link tandem::gtest_main; a "
+      "library: link tandem::init_before_main).");
+}
+
+void require_role() {
+  if (os::current_role() == os::role::detached) {
+    throw not_initialised(
+        "tandem: this process is a copy that fork() made of one that uses tandem; it cannot start workers. Start them in the "
+        "original, or exec a program that calls tandem::init().");
+  }
+  if (os::current_role() == os::role::keeper) {
+    throw not_initialised("tandem: the preload function cannot start worker processes; start them after tandem::init().");
+  }
+}
+
+}  // namespace
+
+runtime& runtime::make(std::function<void()> preload) {
+  std::unique_ptr<runtime> made(new runtime(std::move(preload)));
+  if (os::current_role() != os::role::worker) {
+    watch_forks();
+    made->start_keeper();
+  }
+  made->link();
+  current.store(made.get(), std::memory_order_release);
+  return *made.release();
+}
+
+runtime& runtime::get() {
+  require_role();
+  if (runtime* made = current.load(std::memory_order_acquire)) return *made;
+  const std::lock_guard lock(making);
+  if (runtime* made = current.load(std::memory_order_acquire)) return *made;
+  if (os::current_role() == os::role::host && os::thread_count() > 1) throw_threads_run("the first worker process was to start");
+  return make({});
+}
+
+void runtime::initialise(init_options options) {
+  require_role();
+  if (os::current_role() == os::role::worker) return;
+  const std::lock_guard lock(making);
+  if (current.load(std::memory_order_acquire) != nullptr) {
+    if (options.preload) {
+      throw std::logic_error(
+          "tandem::init: the fork server runs already, so this preload would never run. Call init with it once, before any "
+          "other init and before the first worker process.");
+    }
+    return;
+  }
+  if (os::thread_count() > 1) throw_threads_run("tandem::init() was called");
+  make(std::move(options.preload));
+}
+
+void runtime::forget_connections() noexcept {
+  runtime* original = current.exchange(nullptr);
+  if (original == nullptr) return;
+  os::close(original->control_.get());
+  os::close(original->keeper_.get());
+  if (original->link_) os::close(original->link_->descriptor());
+}
+
+// ---- the keeper --------------------------------------------------------------------------------------------------------------
+
+void runtime::start_keeper() {
+  std::cout.flush();
+  std::fflush(nullptr);
+  std::array<file_descriptor, 2> ends;
+  os::check(os::socket_pair(ends), "socketpair");
+  file_descriptor own(static_cast<int>(os::check(os::pidfd_of(os::own_pid()), "pidfd_open")));
+  file_descriptor keeper;
+  const pid_t pid = static_cast<pid_t>(os::check(os::fork_unseen(keeper), "clone3"));
+  if (pid == 0) {
+    ends[0] = {};
+    run_keeper(std::move(ends[1]), std::move(own), slots_, preload_);
+  }
+  ends[1] = {};
+  control_ = std::move(ends[0]);
+  keeper_ = std::move(keeper);
+  await_preload();
+}
+
+void runtime::report_keeper_death() {
+  const os::ended_child ended = os::reap(keeper_.get());
+  crash_report report;
+  report.task = preload_ ? "tandem::init, preload" : "tandem::init";
+  report.worker = "keeper";
+  report.status = ended.value < 0 ? exit_status::make(ending::signalled, -ended.value) : exit_status::make(ending::exited, ended.value);
+  if (ended.value < 0) throw worker_crashed(std::move(report));
+  throw worker_exited(std::move(report));
+}
+
+runtime::keeper_answer runtime::hear_keeper(std::vector<std::byte>& rest) {
+  std::vector<std::byte> buffer(buffer_bytes);
+  os::message got = os::receive(control_.get(), buffer);
+  keeper_answer answer;
+  if (got.size < 0 && got.size != -ECONNRESET) os::throw_failed("recvmsg", static_cast<int>(-got.size));
+  if (got.size <= 0 || !read_message(answer.said, std::span(buffer.data(), static_cast<std::size_t>(got.size)))) {
+    answer.gone = true;
+    return answer;
+  }
+  rest.assign(buffer.begin() + sizeof(keeper_message), buffer.begin() + got.size);
+  answer.descriptor = std::move(got.descriptors[0]);
+  answer.descriptor_lost = got.descriptors_lost;
+  return answer;
+}
+
+void runtime::await_preload() {
+  std::vector<std::byte> rest;
+  keeper_answer answer;
+  try {
+    answer = hear_keeper(rest);
+  } catch (...) {
+    control_ = {};  // the keeper ends with it
+    os::reap(keeper_.get());
+    throw;
+  }
+  if (answer.gone) report_keeper_death();
+  if (answer.said.word == keeper_word::ready) return;
+  os::reap(keeper_.get());
+  if (answer.said.word == keeper_word::preload_threw) detail::rethrow_encoded(rest);
+  os::throw_failed(std::string(get_text(answer.said.operation)).c_str(), answer.said.error);
+}
+
+file_descriptor runtime::ask_keeper() {
+  for (bool restarted = false;; restarted = true) {
+    keeper_answer answer;
+    const keeper_message please{keeper_word::server};
+    const int sent = os::send(control_.get(), {std::as_bytes(std::span(&please.word, 1))});
+    std::vector<std::byte> rest;
+    if (sent == 0) {
+      answer = hear_keeper(rest);
+    } else if (sent == -EPIPE || sent == -ECONNRESET) {
+      answer.gone = true;
+    } else {
+      os::throw_failed("sendmsg", -sent);
+    }
+    if (!answer.gone) {
+      if (answer.said.word == keeper_word::failed) {
+        os::throw_failed(std::string(get_text(answer.said.operation)).c_str(), answer.said.error);
+      }
+      if (!answer.descriptor) os::throw_failed("recvmsg", EMFILE, "no descriptor is free for the socket of the fork server");
+      return std::move(answer.descriptor);
+    }
+    if (restarted) throw tandem::error("tandem: the keeper of the fork server died twice in a row");
+    if (os::thread_count() > 1) {
+      throw not_initialised(
+          "tandem: both the fork server and its keeper were killed, and they cannot be made again while other threads run. "
+          "No worker process can be started until this program is.");
+    }
+    os::reap(keeper_.get());
+    start_keeper();
+  }
+}
+
+// ---- the server --------------------------------------------------------------------------------------------------------------
+
+file_descriptor runtime::open_door() {
+  std::array<file_descriptor, 2> ends;
+  os::check(os::socket_pair(ends), "socketpair");
+  const door_message message{door_kind::connect};
+  const std::array<int, 2> given = {ends[1].get(), slots_.descriptor()};
+  os::check(os::send(this_process()->door, {bytes_of(message)}, given), "sendmsg");
+  return std::move(ends[0]);
+}
+
+std::shared_ptr<server_link> runtime::link() {
+  const std::lock_guard lock(mutex_);
+  if (!link_ || link_->broken()) {
+    link_ = std::make_shared<server_link>(os::current_role() == os::role::worker ? open_door() : ask_keeper());
+  }
+  return link_;
+}
+
+}  // namespace tandem::worker

@@ -1,0 +1,57 @@
+#pragma once
+// What this process has of tandem's processes: its keeper or, in a worker, its door to the server; the connection to the
+// server; the ledger of its workers.
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include <tandem/file_descriptor.hpp>
+#include <tandem/init.hpp>
+
+#include "worker/ledger.hpp"
+#include "worker/protocol.hpp"
+#include "worker/server_link.hpp"
+
+namespace tandem::worker {
+
+class runtime {
+ public:
+  /// The one of this process; made on first need, while that is safe. not_initialised, resource_exhausted.
+  static runtime& get();
+  static void initialise(init_options);
+  /// In a copy of the process: its connections are the original's.
+  static void forget_connections() noexcept;
+
+  runtime(const runtime&) = delete;
+  runtime& operator=(const runtime&) = delete;
+
+  /// The connection to a server that lived a moment ago; makes a new one if need be. not_initialised, resource_exhausted.
+  std::shared_ptr<server_link> link();
+  ledger& slots() noexcept { return slots_; }
+
+ private:
+  explicit runtime(std::function<void()> preload) : preload_(std::move(preload)) {}
+  static runtime& make(std::function<void()> preload);
+
+  void start_keeper();
+  void await_preload();
+  struct keeper_answer {
+    keeper_message said;
+    file_descriptor descriptor;
+    bool gone = false;
+    bool descriptor_lost = false;
+  };
+  keeper_answer hear_keeper(std::vector<std::byte>& rest);
+  file_descriptor ask_keeper();
+  file_descriptor open_door();
+  [[noreturn]] void report_keeper_death();
+
+  std::mutex mutex_;
+  std::function<void()> preload_;
+  ledger slots_;
+  file_descriptor control_;
+  file_descriptor keeper_;  // its pidfd
+  std::shared_ptr<server_link> link_;
+};
+
+}  // namespace tandem::worker
