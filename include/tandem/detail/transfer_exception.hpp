@@ -1,0 +1,51 @@
+#pragma once
+// The registry of exception types that cross as themselves, and the definition of register_exception.
+#include <atomic>
+#include <exception>
+#include <typeinfo>
+
+#include <tandem/detail/transfer_codec.hpp>
+
+namespace tandem::detail {
+
+/// One registered type. Constant-initialised and never destroyed, so that it can be registered before main, used after
+/// it, and read in a forked child without a lock.
+struct exception_entry {
+  const std::type_info* type;
+  void (*write)(writer&, const std::exception&);
+  void (*read_and_throw)(reader&);  // decode_error if the bytes are no such exception
+  exception_entry* next = nullptr;
+  std::atomic<bool> registered = false;
+};
+
+/// Adds it to the registry, once.
+TANDEM_EXPORT void add_exception(exception_entry& entry) noexcept;
+
+template <class E>
+void write_exception(writer& w, const std::exception& e) {
+  write_value<E>(w, dynamic_cast<const E&>(e));
+}
+
+template <class E>
+[[noreturn]] void read_and_throw(reader& r) {
+  E e = read_value<E>(r);
+  finish(r);
+  throw e;
+}
+
+template <class E>
+inline constinit exception_entry entry_of{&typeid(E), &write_exception<E>, &read_and_throw<E>};
+
+}  // namespace tandem::detail
+
+namespace tandem {
+
+template <class E>
+void register_exception() {
+  static_assert(std::derived_from<E, std::exception>,
+                "tandem: register_exception is for types derived from std::exception");
+  detail::require_transferable<E>();
+  detail::add_exception(detail::entry_of<E>);
+}
+
+}  // namespace tandem

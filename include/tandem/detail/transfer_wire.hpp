@@ -1,0 +1,127 @@
+#pragma once
+// The bytes below the codec: appending, taking, and the two bounds on hostile input, depth and memory.
+//
+// Memory: decoding charges what it is about to allocate to a budget of 1 MiB + 1024 times the bytes given, before it
+// does. Encoding makes the same sums, and where a value is larger than its bytes would warrant (a long vector of empty
+// optionals, each of 4 KiB), it appends as many zeros as are missing. Decoding accepts exactly these.
+#include <cstring>
+
+#include <tandem/transfer.hpp>
+
+namespace tandem::detail {
+
+inline constexpr unsigned max_depth = 500;
+inline constexpr std::size_t free_budget = std::size_t{1} << 20;
+inline constexpr std::size_t budget_per_byte = 1024;
+
+/// What a container allocates: for each element, and once.
+struct allocation {
+  std::size_t each = 0;
+  std::size_t once = 0;
+};
+
+struct wire {
+  static void append(writer& w, const void* from, std::size_t size) {
+    if (size > sizeof w.stage_ - w.staged_) {
+      append_block(w, from, size);
+    } else if (size != 0) {
+      std::memcpy(w.stage_ + w.staged_, from, size);
+      w.staged_ += static_cast<unsigned>(size);
+    }
+  }
+  static void append_count(writer& w, std::uint64_t count) { append(w, &count, sizeof count); }
+  static void charge(writer& w, std::size_t bytes) noexcept { w.charge_ += bytes; }
+
+  /// The next `size` bytes.
+  static const std::byte* take(reader& r, std::size_t size) {
+    if (size > r.remaining()) fail_truncated(r, size);
+    const std::byte* bytes = r.at_;
+    r.at_ += size;
+    return bytes;
+  }
+  template <class Number>
+  static Number take_number(reader& r) {
+    Number number;
+    std::memcpy(&number, take(r, sizeof number), sizeof number);
+    return number;
+  }
+  static void charge(reader& r, std::size_t bytes) {
+    if (bytes > r.budget_ - r.charge_) fail_budget(r);
+    r.charge_ += bytes;
+  }
+
+  /// Begins `count` elements.
+  static void begin(writer& w, std::size_t count, allocation a) {
+    append_count(w, count);
+    charge(w, count * a.each + a.once);
+  }
+  /// The number of elements that follow, each of at least `smallest` bytes. So many may be allocated.
+  static std::size_t begin(reader& r, std::size_t smallest, allocation a) {
+    const auto count = take_number<std::uint64_t>(r);
+    if (smallest != 0 && count > r.remaining() / smallest) fail_count(r, count);
+    const std::size_t left = r.budget_ - r.charge_;
+    if (a.once > left || (a.each != 0 && count > (left - a.once) / a.each)) fail_budget(r);
+    r.charge_ += static_cast<std::size_t>(count) * a.each + a.once;
+    return static_cast<std::size_t>(count);
+  }
+
+  /// One level deeper, as long as it lives.
+  template <class Stream>
+  class level {
+   public:
+    explicit level(Stream& s) : depth_(s.depth_) {
+      if (depth_ == max_depth) fail_depth(s);
+      ++depth_;
+    }
+    level(const level&) = delete;
+    level& operator=(const level&) = delete;
+    ~level() { --depth_; }
+
+   private:
+    unsigned& depth_;
+  };
+
+  TANDEM_EXPORT static void append_block(writer& w, const void* from, std::size_t size);
+  /// All that was written, with the zeros that it needs; valid until `w` changes.
+  TANDEM_EXPORT static std::span<const std::byte> finished(writer& w);
+  TANDEM_EXPORT static std::vector<std::byte> taken(writer&& w);
+  TANDEM_EXPORT static void check_end(reader& r);
+  static reader make(std::span<const std::byte> bytes) noexcept { return reader(bytes); }
+
+  [[noreturn]] TANDEM_EXPORT static void fail(const reader& r, const char* what);
+  [[noreturn]] TANDEM_EXPORT static void fail_truncated(const reader& r, std::size_t size);
+  [[noreturn]] TANDEM_EXPORT static void fail_count(const reader& r, std::uint64_t count);
+  [[noreturn]] TANDEM_EXPORT static void fail_budget(const reader& r);
+  [[noreturn]] TANDEM_EXPORT static void fail_depth(const reader& r);
+  [[noreturn]] TANDEM_EXPORT static void fail_depth(const writer& w);
+  [[noreturn]] TANDEM_EXPORT static void fail_valueless();
+
+ private:
+  static std::size_t padded_size(std::size_t charge, std::size_t size) noexcept;
+};
+
+// What the other layers call. A message is: one writer, any number of values, its bytes; then one reader, the same
+// values, and the end.
+
+/// The bytes of all that was written.
+inline std::vector<std::byte> take_bytes(writer&& w) { return wire::taken(static_cast<writer&&>(w)); }
+/// The same without a copy or an allocation; valid until `w` changes or is gone. Nothing may be written after it.
+inline std::span<const std::byte> finished_bytes(writer& w) { return wire::finished(w); }
+/// A reader of `bytes`, which must outlive it.
+inline reader make_reader(std::span<const std::byte> bytes) noexcept { return wire::make(bytes); }
+/// Throws decode_error unless all was read.
+inline void finish(reader& r) { wire::check_end(r); }
+
+}  // namespace tandem::detail
+
+namespace tandem {
+
+inline reader::reader(std::span<const std::byte> bytes) noexcept
+    : begin_(bytes.data()),
+      at_(bytes.data()),
+      end_(bytes.data() + bytes.size()),
+      budget_(bytes.size() > (static_cast<std::size_t>(-1) - detail::free_budget) / detail::budget_per_byte
+                  ? static_cast<std::size_t>(-1)
+                  : detail::free_budget + detail::budget_per_byte * bytes.size()) {}
+
+}  // namespace tandem

@@ -1,0 +1,92 @@
+#include <stdexcept>
+#include <string>
+
+#include <tandem/transfer.hpp>
+
+namespace tandem::detail {
+
+namespace {
+
+std::string at(std::size_t offset) { return " at byte " + std::to_string(offset); }
+
+}  // namespace
+
+void wire::append_block(writer& w, const void* from, std::size_t size) {
+  const auto* bytes = static_cast<const std::byte*>(from);
+  if (w.bytes_.capacity() < w.bytes_.size() + w.staged_ + size) {
+    // At least twice as much, and one block of any size in one step.
+    const std::size_t twice = 2 * w.bytes_.capacity();
+    const std::size_t needed = w.bytes_.size() + w.staged_ + size;
+    w.bytes_.reserve(needed > twice ? needed : twice);
+  }
+  w.bytes_.insert(w.bytes_.end(), w.stage_, w.stage_ + w.staged_);
+  w.staged_ = 0;
+  w.bytes_.insert(w.bytes_.end(), bytes, bytes + size);
+}
+
+std::size_t wire::padded_size(std::size_t charge, std::size_t size) noexcept {
+  if (charge <= free_budget) return size;
+  const std::size_t warranting = (charge - free_budget + budget_per_byte - 1) / budget_per_byte;
+  return warranting > size ? warranting : size;
+}
+
+std::span<const std::byte> wire::finished(writer& w) {
+  const std::size_t size = w.bytes_.size() + w.staged_;
+  const std::size_t padded = padded_size(w.charge_, size);
+  if (padded == size && w.bytes_.empty()) return {w.stage_, w.staged_};
+  if (w.staged_ != 0) append_block(w, nullptr, 0);
+  if (padded != size) w.bytes_.resize(padded);
+  return w.bytes_;
+}
+
+std::vector<std::byte> wire::taken(writer&& w) {
+  const std::span<const std::byte> all = finished(w);
+  if (all.data() == w.bytes_.data()) return std::move(w.bytes_);
+  return {all.begin(), all.end()};
+}
+
+void wire::check_end(reader& r) {
+  const auto used = static_cast<std::size_t>(r.at_ - r.begin_);
+  if (used + r.remaining() != padded_size(r.charge_, used)) {
+    throw decode_error("tandem: " + std::to_string(r.remaining()) + " bytes too many" + at(used) +
+                       ", after the end of the value");
+  }
+  for (; r.at_ != r.end_; ++r.at_) {
+    if (*r.at_ != std::byte{0}) fail(r, "bytes after the end of the value");
+  }
+}
+
+void wire::fail(const reader& r, const char* what) {
+  throw decode_error(std::string("tandem: found ") + what + at(static_cast<std::size_t>(r.at_ - r.begin_)));
+}
+
+void wire::fail_truncated(const reader& r, std::size_t size) {
+  throw decode_error("tandem: the bytes end too early: " + std::to_string(size) + " wanted and " +
+                     std::to_string(r.remaining()) + " left" + at(static_cast<std::size_t>(r.at_ - r.begin_)));
+}
+
+void wire::fail_count(const reader& r, std::uint64_t count) {
+  throw decode_error("tandem: a count of " + std::to_string(count) + " elements, which cannot be in the " +
+                     std::to_string(r.remaining()) + " bytes left" + at(static_cast<std::size_t>(r.at_ - r.begin_)));
+}
+
+void wire::fail_budget(const reader& r) {
+  throw decode_error("tandem: the value would need more memory than " + std::to_string(r.end_ - r.begin_) +
+                     " bytes warrant (1 MiB, and 1024 for each)" + at(static_cast<std::size_t>(r.at_ - r.begin_)));
+}
+
+void wire::fail_depth(const reader& r) {
+  throw decode_error("tandem: the value is nested more than 500 levels deep" +
+                     at(static_cast<std::size_t>(r.at_ - r.begin_)));
+}
+
+void wire::fail_depth(const writer&) {
+  throw std::length_error(
+      "tandem: the value is nested more than 500 containers, pointers or hooks deep; keep a long chain in a vector");
+}
+
+void wire::fail_valueless() {
+  throw std::invalid_argument("tandem: a std::variant that lost its value to an exception cannot be encoded");
+}
+
+}  // namespace tandem::detail
