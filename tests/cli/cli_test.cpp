@@ -1,0 +1,155 @@
+// The program `tandem`, run as a user runs it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "support/run_program.hpp"
+#include "support/watchdog.hpp"
+
+namespace {
+
+using tandem::test::ran;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::MatchesRegex;
+using testing::StartsWith;
+using testing::UnorderedElementsAre;
+
+class cli : public testing::Test {
+ private:
+  tandem::test::watchdog watchdog_{50};
+};
+
+ran tandem_with(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), TANDEM_PROGRAM);
+  return tandem::test::run(arguments);
+}
+
+/// `tandem` as the shell runs it, with redirections.
+ran in_shell(const std::string& arguments) {
+  return tandem::test::run({"/bin/sh", "-c", std::string("exec '") + TANDEM_PROGRAM + "' " + arguments});
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = text.find('\n', at);
+    if (end == std::string::npos) {
+      lines.push_back(text.substr(at) + " (no end of line)");
+      break;
+    }
+    lines.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return lines;
+}
+
+void expect_one_sentence(const std::string& text) {
+  EXPECT_THAT(lines_of(text), testing::SizeIs(1)) << text;
+  EXPECT_THAT(text, StartsWith("tandem: "));
+  EXPECT_THAT(text, EndsWith("\n"));
+}
+
+void expect_the_demo(std::vector<std::string> lines) {
+  ASSERT_EQ(lines.size(), 5u);
+  EXPECT_EQ(lines.back(), "All processes and threads have finished");
+  lines.pop_back();
+  EXPECT_THAT(lines, UnorderedElementsAre("Worker 1 is running", "Worker 2 is running", "Worker 1 is running",
+                                          "Worker 2 is running"));
+}
+
+TEST_F(cli, demo) {
+  const ran done = tandem_with({"demo"});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_EQ(done.err, "");
+  expect_the_demo(lines_of(done.out));
+}
+
+TEST_F(cli, demo_explained) {
+  const ran done = tandem_with({"demo", "--explain"});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_EQ(done.err, "");
+  std::vector<std::string> lines = lines_of(done.out);
+  ASSERT_EQ(lines.size(), 8u) << done.out;
+  expect_the_demo({lines.begin(), lines.begin() + 5});
+  const std::string ids = "The processes were [0-9]+ and [0-9]+; the threads, [0-9]+ and [0-9]+, ";
+  EXPECT_THAT(lines[5], MatchesRegex(ids + "were inside this program, [0-9]+\\."));
+  EXPECT_THAT(lines[6], HasSubstr("which is now 2:"));
+  EXPECT_THAT(lines[7], HasSubstr("SIGABRT"));
+  EXPECT_THAT(lines[7], EndsWith("this program goes on."));
+}
+
+TEST_F(cli, demo_with_input_or_errors_closed) {
+  for (const char* redirection : {"<&-", "2>&-", "<&- 2>&-"}) {
+    SCOPED_TRACE(redirection);
+    const ran done = in_shell(std::string("demo ") + redirection);
+    EXPECT_EQ(done.code, 0);
+    expect_the_demo(lines_of(done.out));
+  }
+}
+
+TEST_F(cli, lost_output_is_an_error) {
+  for (const std::string command : {"demo", "demo --explain", "--help", "--version", "demo --help"}) {
+    for (const auto& [redirection, why] :
+         {std::pair(" >&-", "Bad file descriptor"), std::pair(" >/dev/full", "No space left on device"),
+          std::pair(" <&- >&-", "Bad file descriptor")}) {
+      SCOPED_TRACE(command + redirection);
+      const ran done = in_shell(command + redirection);
+      EXPECT_EQ(done.code, 1);
+      EXPECT_EQ(done.out, "");
+      expect_one_sentence(done.err);
+      EXPECT_EQ(done.err, std::string("tandem: cannot write to standard output: ") + why + "\n");
+    }
+  }
+  for (const std::string command : {"demo", "--help"}) {
+    SCOPED_TRACE(command);
+    EXPECT_EQ(in_shell(command + " >&- 2>&-").code, 1);
+  }
+}
+
+TEST_F(cli, version) {
+  const ran done = tandem_with({"--version"});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_EQ(done.out, "tandem " TANDEM_VERSION "\n");
+  EXPECT_EQ(done.err, "");
+}
+
+TEST_F(cli, help) {
+  for (const std::vector<std::string>& arguments : {std::vector<std::string>{"--help"}, {"-h"}}) {
+    const ran done = tandem_with(arguments);
+    EXPECT_EQ(done.code, 0);
+    EXPECT_EQ(done.err, "");
+    EXPECT_THAT(done.out, HasSubstr("Usage: tandem"));
+    EXPECT_THAT(done.out, HasSubstr("demo"));
+    EXPECT_THAT(done.out, HasSubstr("--version"));
+  }
+  const ran done = tandem_with({"demo", "--help"});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_THAT(done.out, HasSubstr("Usage: tandem demo"));
+  EXPECT_THAT(done.out, HasSubstr("--explain"));
+}
+
+TEST_F(cli, misuse_is_said_in_one_sentence) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{}, "no subcommand was given"},
+      {{"nothing"}, "there is no subcommand 'nothing'"},
+      {{"demon"}, "there is no subcommand 'demon'"},
+      {{"nothing", "demo"}, "there is no subcommand 'nothing'"},
+      {{"--nothing"}, "there is no option '--nothing'"},
+      {{"demo", "--nothing"}, "--nothing"},
+      {{"demo", "nothing"}, "nothing"},
+      {{""}, "there is no subcommand ''"},
+  };
+  for (const auto& [arguments, expected] : cases) {
+    SCOPED_TRACE(testing::PrintToString(arguments));
+    const ran done = tandem_with(arguments);
+    EXPECT_EQ(done.code, 2);
+    EXPECT_EQ(done.out, "");
+    expect_one_sentence(done.err);
+    EXPECT_THAT(done.err, HasSubstr(expected));
+  }
+}
+
+}  // namespace

@@ -1,0 +1,204 @@
+// Every example, run as a user runs it: what it prints is what its text promises.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "support/run_program.hpp"
+#include "support/watchdog.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using tandem::test::ran;
+using tandem::test::run;
+
+class examples : public testing::Test {
+ private:
+  tandem::test::watchdog watchdog_{100};
+};
+
+TEST_F(examples, first) {
+  const ran done = run({EXAMPLE_FIRST});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_EQ(done.err, "");
+  const std::string last = "All processes and threads have finished\n";
+  ASSERT_TRUE(done.out.ends_with(last)) << done.out;
+  std::multiset<std::string> lines;
+  std::istringstream before(done.out.substr(0, done.out.size() - last.size()));
+  for (std::string line; std::getline(before, line);) lines.insert(line);
+  EXPECT_EQ(lines, (std::multiset<std::string>{"Worker 1 is running", "Worker 1 is running", "Worker 2 is running",
+                                               "Worker 2 is running"}));
+}
+
+TEST_F(examples, exceptions) {
+  const ran done = run({EXAMPLE_EXCEPTIONS});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_EQ(done.err, "");
+  EXPECT_THAT(done.out, testing::MatchesRegex("thread: 42\nprocess: 42\n"
+                                              "thread: std::invalid_argument: an empty line\n"
+                                              "process: std::invalid_argument: an empty line\n"
+                                              "doomed: [^\n]*SIGABRT[^\n]*\n"
+                                              "the program goes on\n"));
+}
+
+TEST_F(examples, stop) {
+  const ran done = run({EXAMPLE_STOP});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_EQ(done.err, "");
+  EXPECT_THAT(done.out, testing::MatchesRegex("thread: stopped when asked\nprocess: stopped when asked\n"
+                                              "deaf process: [^\n]*SIGKILL[^\n]*\n"));
+}
+
+// ---- word_count
+// ------------------------------------------------------------------------------------------------------
+
+/// A directory that is gone with it.
+class folder {
+ public:
+  folder() {
+    std::string name = testing::TempDir() + "words-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+    path_ = name;
+  }
+  folder(const folder&) = delete;
+  folder& operator=(const folder&) = delete;
+  ~folder() { fs::remove_all(path_); }
+
+  const fs::path& path() const { return path_; }
+  void write(const fs::path& name, const std::string& bytes) const {
+    fs::create_directories((path_ / name).parent_path());
+    std::ofstream(path_ / name, std::ios::binary) << bytes;
+  }
+
+ private:
+  fs::path path_;
+};
+
+/// What cat and wc say, for the files in the order of find.
+long words_by_wc(const fs::path& directory) {
+  const ran done = run(
+      {"/bin/sh", "-c", "find \"$0\" -type f -print0 | xargs -0 cat 2>/dev/null | LC_ALL=C wc -w", directory.string()});
+  EXPECT_EQ(done.code, 0) << done.err;
+  return std::stol(done.out);
+}
+
+struct totals {
+  long files = -1;
+  long threads = -1;
+  long processes = -1;
+  ran program = {};
+};
+
+totals words_by_example(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), EXAMPLE_WORD_COUNT);
+  totals found;
+  found.program = run(arguments);
+  static const std::regex form(
+      ".*: ([0-9]+) files, [0-9.]+ MB\n"
+      "threads: +([0-9]+) words in [0-9.]+ s, [0-9]+ at a time\n"
+      "processes: +([0-9]+) words in [0-9.]+ s, [0-9]+ at a time\n");
+  std::smatch match;
+  if (std::regex_match(found.program.out, match, form)) {
+    found.files = std::stol(match[1]);
+    found.threads = std::stol(match[2]);
+    found.processes = std::stol(match[3]);
+  } else {
+    ADD_FAILURE() << found.program.out << found.program.err;
+  }
+  return found;
+}
+
+void expect_as_wc(const fs::path& directory, const std::string& workers) {
+  const totals found = words_by_example({directory.string(), workers});
+  const long expected = words_by_wc(directory);
+  EXPECT_EQ(found.program.code, 0);
+  EXPECT_EQ(found.program.err, "");
+  EXPECT_EQ(found.threads, expected);
+  EXPECT_EQ(found.processes, expected);
+}
+
+std::string random_bytes(unsigned seed, std::size_t size, const std::string& alphabet) {
+  std::mt19937 random(seed);
+  std::string bytes(size, ' ');
+  for (char& byte : bytes) byte = alphabet.empty() ? static_cast<char>(random()) : alphabet[random() % alphabet.size()];
+  return bytes;
+}
+
+TEST_F(examples, word_count_agrees_with_wc_on_any_bytes) {
+  const folder tree;
+  // Some end inside a word, so that the order of the files and the joints between slices count.
+  const std::vector<std::string> alphabets = {"",      "a ", std::string("a \n\t\v\f\r\0\x01\x7f\x80\xa0\xff", 12),
+                                              "\x01 ", "ab", " "};
+  for (unsigned i = 0; i < 120; ++i) {
+    const std::size_t size = i % 7 == 0 ? 0 : i % 5 == 0 ? 300'000 : i * 3;
+    tree.write("d" + std::to_string(i % 9) + "/" + std::to_string(i),
+               random_bytes(i, size, alphabets[i % alphabets.size()]));
+  }
+  tree.write("a name\nwith \"white\" space", "two words");
+  tree.write("empty", "");
+  fs::create_symlink(tree.path() / "d1", tree.path() / "d2/link to a folder");
+  fs::create_symlink(tree.path(), tree.path() / "d2/loop");
+  fs::create_symlink(tree.path() / "d1/1", tree.path() / "d2/link to a file");
+  fs::create_symlink("nowhere", tree.path() / "d2/link to nothing");
+  for (const char* workers : {"1", "2", "5"}) {
+    SCOPED_TRACE(workers);
+    expect_as_wc(tree.path(), workers);
+  }
+}
+
+TEST_F(examples, word_count_of_joints) {
+  // One word runs through three files; a file of unprintable bytes neither makes nor ends a word.
+  const std::vector<std::vector<std::string>> trees = {
+      {"a"}, {"a", "b", "c"},   {"a", "\x01", "b"}, {"\x01", "\x02"}, {" a", "b "}, {" ", "a", " "}, {},
+      {""},  {"a b", "", "c d"}};
+  for (const auto& files : trees) {
+    SCOPED_TRACE(testing::PrintToString(files));
+    const folder tree;
+    for (std::size_t i = 0; i < files.size(); ++i) tree.write(std::to_string(i), files[i]);
+    expect_as_wc(tree.path(), "3");
+  }
+}
+
+TEST_F(examples, word_count_of_the_standard_headers) {
+  const fs::path headers = "/usr/include/c++";
+  if (!fs::exists(headers)) GTEST_SKIP() << "there is no " << headers;
+  expect_as_wc(headers, "2");
+}
+
+TEST_F(examples, word_count_says_which_files_it_cannot_read) {
+  if (::geteuid() == 0) GTEST_SKIP() << "root can read every file";
+  const folder tree;
+  tree.write("one", "one word");
+  tree.write("secret", "not counted");
+  tree.write("two", "or three\n");
+  fs::permissions(tree.path() / "secret", fs::perms::none);
+  const totals found = words_by_example({tree.path().string()});
+  const long expected = words_by_wc(tree.path());
+  EXPECT_EQ(found.threads, expected);
+  EXPECT_EQ(found.processes, expected);
+  EXPECT_EQ(found.program.code, 1);
+  EXPECT_EQ(found.program.err, "word_count: cannot read " + (tree.path() / "secret").string() + "\n");
+}
+
+TEST_F(examples, word_count_misused) {
+  const std::vector<std::vector<std::string>> cases = {{"/nowhere/at all"}, {"/", "0"}, {"/", "many"},
+                                                       {"/", "-1"},         {"/", ""},  {"/", "99999999999999999999"},
+                                                       {"/", "2", "3"}};
+  for (std::vector<std::string> arguments : cases) {
+    SCOPED_TRACE(testing::PrintToString(arguments));
+    arguments.insert(arguments.begin(), EXAMPLE_WORD_COUNT);
+    const ran done = run(arguments);
+    EXPECT_EQ(done.code, 1);
+    EXPECT_EQ(done.out, "");
+    EXPECT_THAT(done.err, testing::MatchesRegex("word_count: [^\n]+\n"));
+  }
+}
+
+}  // namespace
