@@ -13,7 +13,7 @@ namespace tandem::detail {
 struct exception_entry {
   const std::type_info* type;
   void (*write)(writer&, const std::exception&);
-  void (*read_and_throw)(reader&);  // decode_error if the bytes are no such exception
+  std::exception_ptr (*read)(reader&);  // throws if the bytes are no such exception, or it cannot be copied
   exception_entry* next = nullptr;
   std::atomic<bool> registered = false;
 };
@@ -27,14 +27,18 @@ void write_exception(writer& w, const std::exception& e) {
 }
 
 template <class E>
-[[noreturn]] void read_and_throw(reader& r) {
+std::exception_ptr read_exception(reader& r) {
   E e = read_value<E>(r);
   finish(r);
-  throw e;
+  try {
+    throw e;  // not make_exception_ptr, to which a copy constructor may not throw
+  } catch (E&) {
+    return std::current_exception();
+  }
 }
 
 template <class E>
-inline constinit exception_entry entry_of{&typeid(E), &write_exception<E>, &read_and_throw<E>};
+inline constinit exception_entry entry_of{&typeid(E), &write_exception<E>, &read_exception<E>};
 
 }  // namespace tandem::detail
 

@@ -56,34 +56,82 @@ struct last_of<Last> {
 template <class... Way>
 struct refused {
   static constexpr refusal why = verdict_of<typename last_of<Way...>::type>.why;
-  // clang-format off
-  static_assert(why != refusal::pointer, "tandem: a raw pointer cannot cross to another process, where its address means nothing: pass the value itself, a std::unique_ptr to it, or put it into tandem::shared<T>");
-  static_assert(why != refusal::function_pointer, "tandem: a function pointer cannot cross inside a value: pass the function as what is called, or pass an enum and choose the function there");
-  static_assert(why != refusal::member_pointer, "tandem: a pointer to member cannot cross inside a value: pass it as what is called, or pass an enum and choose the member there");
-  static_assert(why != refusal::reference, "tandem: a reference (or std::reference_wrapper) cannot cross to another process: pass the value itself, or put it into tandem::shared<T>");
-  static_assert(why != refusal::reference_member, "tandem: this aggregate has a member that is a reference, which cannot cross to another process: store the value itself, or write a hook (a specialisation of tandem::transfer)");
-  static_assert(why != refusal::view, "tandem: a view (std::string_view, std::span, std::initializer_list) cannot cross without what it looks at: pass a std::string, a std::vector or a tandem::shared_array");
-  static_assert(why != refusal::lock, "tandem: a lock of the standard library works in one process only: use its namesake of <tandem/sync.hpp> inside tandem::shared<T>");
-  static_assert(why != refusal::atomic, "tandem: an atomic cannot cross as a value: pass the number that it holds, or put the atomic into tandem::shared<T>");
-  static_assert(why != refusal::shared_pointer, "tandem: std::shared_ptr and std::weak_ptr share an object within one process only: pass the value, a std::unique_ptr, or tandem::shared<T>");
-  static_assert(why != refusal::erased_function, "tandem: a std::function hides what it holds: pass the function, a lambda without captures, or a function object whose members may cross");
-  static_assert(why != refusal::thread, "tandem: threads, futures and stop tokens of the standard library belong to one process: use tandem::process, tandem::future or tandem::stop_source");
-  static_assert(why != refusal::c_array, "tandem: a C array, or an aggregate that has one as a member, cannot cross: use std::array (for text, std::string)");
-  static_assert(why != refusal::base_class, "tandem: an aggregate with a base class cannot be taken apart: make the base a member, or write a hook (a specialisation of tandem::transfer)");
-  static_assert(why != refusal::too_many_members, "tandem: an aggregate of more than 100 members cannot be taken apart: group them, or write a hook (a specialisation of tandem::transfer)");
-  static_assert(why != refusal::opaque_aggregate, "tandem: the members of this aggregate cannot be told apart: write a hook (a specialisation of tandem::transfer)");
-  static_assert(why != refusal::union_type, "tandem: which member of a union is alive cannot be known: use std::variant, or write a hook (a specialisation of tandem::transfer)");
-  static_assert(why != refusal::lambda, "tandem: a lambda with captures cannot cross: pass the captured values as arguments to a lambda without captures");
-  static_assert(why != refusal::owned_array, "tandem: a std::unique_ptr to an array does not know its length: use std::vector");
-  static_assert(why != refusal::deleter, "tandem: a std::unique_ptr with a deleter of its own cannot be rebuilt: use std::default_delete, or write a hook (a specialisation of tandem::transfer)");
-  static_assert(why != refusal::polymorphic, "tandem: a pointer to a class with virtual functions may hold a class derived from it: use std::variant, make the class final, or write a hook (a specialisation of tandem::transfer) for the pointer");
-  static_assert(why != refusal::comparison, "tandem: the comparison or hash of this container has state, which cannot be rebuilt: use an empty function object, or write a hook (a specialisation of tandem::transfer)");
-  static_assert(why != refusal::incomplete_hook, "tandem: this specialisation of tandem::transfer needs both: static void write(tandem::writer&, const T&); static T read(tandem::reader&);");
-  static_assert(why != refusal::immovable_hook, "tandem: what tandem::transfer<T>::read returns has to be moved into place: make T movable, or pass a std::unique_ptr<T> and write the hook for that");
+  static_assert(why != refusal::pointer,
+                "tandem: a raw pointer cannot cross to another process, where its address means nothing: pass the "
+                "value itself, a std::unique_ptr to it, or put it into tandem::shared<T>");
+  static_assert(why != refusal::function_pointer,
+                "tandem: a function pointer cannot cross inside a value: pass the function as what is called, or pass "
+                "an enum and choose the function there");
+  static_assert(why != refusal::member_pointer,
+                "tandem: a pointer to member cannot cross inside a value: pass it as what is called, or pass an enum "
+                "and choose the member there");
+  static_assert(why != refusal::reference,
+                "tandem: a reference (or std::reference_wrapper) cannot cross to another process: pass the value "
+                "itself, or put it into tandem::shared<T>");
+  static_assert(why != refusal::reference_member,
+                "tandem: this aggregate has a member that is a reference, which cannot cross to another process: store "
+                "the value itself, or write a hook (a specialisation of tandem::transfer)");
+  static_assert(why != refusal::view,
+                "tandem: a view (std::string_view, std::span, std::initializer_list) cannot cross without what it "
+                "looks at: pass a std::string, a std::vector or a tandem::shared_array");
+  static_assert(why != refusal::lock,
+                "tandem: a lock of the standard library works in one process only: use its namesake of "
+                "<tandem/sync.hpp> inside tandem::shared<T>");
+  static_assert(why != refusal::atomic,
+                "tandem: an atomic cannot cross as a value: pass the number that it holds, or put the atomic into "
+                "tandem::shared<T>");
+  static_assert(why != refusal::shared_pointer,
+                "tandem: std::shared_ptr and std::weak_ptr share an object within one process only: pass the value, a "
+                "std::unique_ptr, or tandem::shared<T>");
+  static_assert(why != refusal::erased_function,
+                "tandem: a std::function hides what it holds: pass the function, a lambda without captures, or a "
+                "function object whose members may cross");
+  static_assert(why != refusal::thread,
+                "tandem: threads, futures and stop tokens of the standard library belong to one process: use "
+                "tandem::process, tandem::future or tandem::stop_source");
+  static_assert(why != refusal::c_array,
+                "tandem: a C array, or an aggregate that has one as a member, cannot cross: use std::array (for text, "
+                "std::string)");
+  static_assert(why != refusal::base_class,
+                "tandem: an aggregate with a base class cannot be taken apart: make the base a member, or write a hook "
+                "(a specialisation of tandem::transfer)");
+  static_assert(why != refusal::too_many_members,
+                "tandem: an aggregate of more than 100 members cannot be taken apart: group them, or write a hook (a "
+                "specialisation of tandem::transfer)");
+  static_assert(why != refusal::opaque_aggregate,
+                "tandem: the members of this aggregate cannot be told apart: write a hook (a specialisation of "
+                "tandem::transfer)");
+  static_assert(why != refusal::union_type,
+                "tandem: which member of a union is alive cannot be known: use std::variant, or write a hook (a "
+                "specialisation of tandem::transfer)");
+  static_assert(why != refusal::lambda,
+                "tandem: a lambda with captures cannot cross: pass the captured values as arguments to a lambda "
+                "without captures");
+  static_assert(why != refusal::owned_array,
+                "tandem: a std::unique_ptr to an array does not know its length: use std::vector");
+  static_assert(why != refusal::deleter,
+                "tandem: a std::unique_ptr with a deleter of its own cannot be rebuilt: use std::default_delete, or "
+                "write a hook (a specialisation of tandem::transfer)");
+  static_assert(
+      why != refusal::polymorphic,
+      "tandem: a pointer to a class with virtual functions may hold a class derived from it: use std::variant, make "
+      "the class final, or write a hook (a specialisation of tandem::transfer) for the pointer");
+  static_assert(why != refusal::comparison,
+                "tandem: the comparison or hash of this container has state, which cannot be rebuilt: use an empty "
+                "function object, or write a hook (a specialisation of tandem::transfer)");
+  static_assert(why != refusal::incomplete_hook,
+                "tandem: this specialisation of tandem::transfer needs both: static void write(tandem::writer&, const "
+                "T&); static T read(tandem::reader&);");
+  static_assert(why != refusal::immovable_hook,
+                "tandem: what tandem::transfer<T>::read returns has to be moved into place: make T movable, or pass a "
+                "std::unique_ptr<T> and write the hook for that");
   static_assert(why != refusal::volatile_type, "tandem: a volatile member cannot cross: drop the volatile");
-  static_assert(why != refusal::adaptor, "tandem: std::stack, std::queue and std::priority_queue do not show what they hold: pass the container itself");
-  static_assert(why != refusal::other_class, "tandem: a class with constructors, private or virtual members cannot be taken apart: make it an aggregate, or write a hook (a specialisation of tandem::transfer)");
-  // clang-format on
+  static_assert(
+      why != refusal::adaptor,
+      "tandem: std::stack, std::queue and std::priority_queue do not show what they hold: pass the container itself");
+  static_assert(why != refusal::other_class,
+                "tandem: a class with constructors, private or virtual members cannot be taken apart: make it an "
+                "aggregate, or write a hook (a specialisation of tandem::transfer)");
 };
 
 // ---- the way to what is refused
