@@ -109,8 +109,10 @@ class process {
                   "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
                   "with a std::stop_token before them if the function takes one)");
     if constexpr (detail::callable_with<F, A...>) {
-      constexpr bool crosses = detail::require_call<R, F, typename detail::carried<A>::type...>();
-      if constexpr (crosses) {
+      detail::require_callable<F>();
+      (detail::require_transferable<detail::carried_t<A>>(), ...);
+      if constexpr (!std::is_void_v<R>) detail::require_transferable<R>();
+      if constexpr (detail::crosses_as_call<R, F, A...>) {
         return detail::process_handle({std::move(options.name), options.stop_grace, options.kill_grace},
                                       detail::make_call<R>(f, arguments...));
       }

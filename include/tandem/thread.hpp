@@ -83,6 +83,8 @@ class thread {
   static_assert(!detail::is_not_callable<R>,
                 "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
                 "with a std::stop_token before them if the function takes one)");
+  static_assert(!std::is_rvalue_reference_v<R>,
+                "tandem: the function returns an rvalue reference, to what is gone when the thread has ended: return a value");
 
  public:
   /// An empty one.

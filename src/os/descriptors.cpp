@@ -13,6 +13,15 @@
 
 namespace tandem::os {
 
+int clear_of_standard(int fd) noexcept {
+  if (fd < 0 || fd > 2) return fd;
+  const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  const int error = errno;
+  ::close(fd);
+  errno = error;
+  return moved;
+}
+
 int duplicate(int fd) noexcept {
   if (const int e = injected()) return -e;
   const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -30,7 +39,7 @@ int duplicate_onto(int from, int to) noexcept {
 int open_null() noexcept {
   if (const int e = injected()) return -e;
   int fd = 0;
-  do fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  do fd = clear_of_standard(::open("/dev/null", O_RDWR | O_CLOEXEC));
   while (fd < 0 && errno == EINTR);
   return fd < 0 ? -errno : fd;
 }

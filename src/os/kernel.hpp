@@ -27,6 +27,9 @@ long check(long result, const char* operation);
 constexpr clock::time_point never = clock::time_point::max();
 
 // ---- descriptors -----------------------------------------------------------------------------------------------------
+/// In a program whose standard input, output or error is closed, a new descriptor gets one of their numbers, and what is
+/// printed would go there: such a one is moved up. All functions here that make descriptors do so.
+int clear_of_standard(int fd) noexcept;
 int duplicate(int fd) noexcept;                       // close-on-exec
 int duplicate_onto(int from, int to) noexcept;        // close-on-exec; `to` is replaced
 int open_null() noexcept;                             // /dev/null, read and write, close-on-exec
@@ -67,6 +70,11 @@ struct message {
 /// Sends one message, whole. -EPIPE if the peer is gone; no SIGPIPE.
 int send(int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors = {}) noexcept;
 message receive(int fd, std::span<std::byte> buffer) noexcept;
+/// As receive(), for the answer to what was sent: a next answer must not be taken for this one, so if even several tries
+/// fail (the kernel has no memory), the socket is shut down. Its size is never below zero: 0 is the end.
+message receive_answer(int fd, std::span<std::byte> buffer) noexcept;
+/// As send(), but tries again if the kernel is short of memory, and never waits for a peer that does not read: -EAGAIN.
+int send_now(int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors = {}) noexcept;
 void shut_down(int fd) noexcept;  // both ways: the peer sees its end
 
 // ---- processes -------------------------------------------------------------------------------------------------------

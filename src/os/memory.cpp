@@ -16,7 +16,7 @@ constexpr int size_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 int anonymous_file(const char* name, std::size_t bytes) noexcept {
   if (const int e = injected()) return -e;
-  file_descriptor fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  file_descriptor fd(clear_of_standard(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)));
   if (!fd) return -errno;
   if (bytes == 0) return fd.release();
   // Sealed, since a peer that shrinks it would make our next access a SIGBUS.

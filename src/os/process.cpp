@@ -68,8 +68,12 @@ pid_t fork_unseen(file_descriptor& pidfd) noexcept {
       return 0;
     }
     if (pid > 0) {
-      pidfd = file_descriptor(fd);
-      return static_cast<pid_t>(pid);
+      pidfd = file_descriptor(clear_of_standard(fd));
+      if (pidfd) return static_cast<pid_t>(pid);
+      const int error = errno;
+      kill_now(static_cast<pid_t>(pid), SIGKILL);
+      ::waitpid(static_cast<pid_t>(pid), nullptr, __WALL);
+      return -error;
     }
     if (errno != ENOSYS && errno != EPERM) return -errno;  // those two: an old kernel, or a seccomp filter
   }
@@ -88,8 +92,8 @@ pid_t fork_unseen(file_descriptor& pidfd) noexcept {
 
 int pidfd_of(pid_t pid) noexcept {
   if (const int e = injected()) return -e;
-  const long fd = ::syscall(SYS_pidfd_open, pid, 0);
-  return fd < 0 ? -errno : static_cast<int>(fd);
+  const int fd = clear_of_standard(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  return fd < 0 ? -errno : fd;
 }
 
 int send_signal(int pidfd, int signal) noexcept {

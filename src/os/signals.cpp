@@ -33,7 +33,7 @@ int child_signals() noexcept {
   sigset_t child;
   ::sigemptyset(&child);
   ::sigaddset(&child, SIGCHLD);
-  const int fd = ::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+  const int fd = clear_of_standard(::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
   return fd < 0 ? -errno : fd;
 }
 

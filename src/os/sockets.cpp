@@ -9,11 +9,23 @@
 
 namespace tandem::os {
 
+namespace {
+constexpr int most_tries = 16;
+}
+
 int socket_pair(std::array<file_descriptor, 2>& ends) noexcept {
   if (const int e = injected()) return -e;
   int made[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, made) != 0) return -errno;
   ends = {file_descriptor(made[0]), file_descriptor(made[1])};
+  for (file_descriptor& end : ends) {
+    end = file_descriptor(clear_of_standard(end.release()));
+    if (!end) {
+      const int error = errno;
+      ends = {};
+      return -error;
+    }
+  }
   return 0;
 }
 
@@ -23,7 +35,9 @@ int tell_sender(int fd) noexcept {
   return ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0 ? 0 : -errno;
 }
 
-int send(int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors) noexcept {
+namespace {
+
+int send_with(int flags, int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors) noexcept {
   if (const int e = injected()) return -e;
   std::array<iovec, 4> vectors{};
   std::size_t count = 0;
@@ -46,9 +60,24 @@ int send(int fd, std::initializer_list<std::span<const std::byte>> parts, std::s
     std::memcpy(CMSG_DATA(first), descriptors.data(), descriptors.size_bytes());
   }
   ssize_t sent = 0;
-  do sent = ::sendmsg(fd, &header, MSG_NOSIGNAL);
+  do sent = ::sendmsg(fd, &header, MSG_NOSIGNAL | flags);
   while (sent < 0 && errno == EINTR);
   return sent < 0 ? -errno : 0;
+}
+
+}  // namespace
+
+int send(int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors) noexcept {
+  return send_with(0, fd, parts, descriptors);
+}
+
+int send_now(int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors) noexcept {
+  int result = 0;
+  for (int tries = 0; tries < most_tries; ++tries) {
+    result = send_with(MSG_DONTWAIT, fd, parts, descriptors);
+    if (result == 0 || result == -EPIPE || result == -ECONNRESET || result == -EAGAIN) break;
+  }
+  return result;
 }
 
 message receive(int fd, std::span<std::byte> buffer) noexcept {
@@ -82,11 +111,22 @@ message receive(int fd, std::span<std::byte> buffer) noexcept {
       for (std::size_t i = 0; i < count; ++i) {
         int one = -1;
         std::memcpy(&one, CMSG_DATA(c) + i * sizeof(int), sizeof one);
-        file_descriptor owned(one);
+        file_descriptor owned(clear_of_standard(one));
         if (got.descriptor_count < most_descriptors) got.descriptors[got.descriptor_count++] = std::move(owned);
       }
     }
   }
+  return got;
+}
+
+message receive_answer(int fd, std::span<std::byte> buffer) noexcept {
+  message got = receive(fd, buffer);
+  for (int tries = 1; got.size < 0 && got.size != -ECONNRESET; ++tries) {
+    if (tries == most_tries) shut_down(fd);
+    if (tries > most_tries) break;
+    got = receive(fd, buffer);
+  }
+  if (got.size < 0) got.size = 0;
   return got;
 }
 

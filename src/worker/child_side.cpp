@@ -60,18 +60,16 @@ std::string readable_type(const std::type_info& type) {
 }
 
 // Whole output, once; no destructor of a static object runs in a worker: it belongs to the program it was cloned from.
-int flush_output() noexcept {
-  int failed = 0;
+// False if some of what was printed could not be written.
+bool flush_output() noexcept {
   try {
     std::cout.flush();
     std::cerr.flush();
     std::clog.flush();
   } catch (...) {  // the user asked for exceptions from a stream; stdio says below what is wrong
   }
-  errno = 0;
-  if (std::fflush(stdout) != 0) failed = errno;
   std::fflush(nullptr);
-  return failed;
+  return std::ferror(stdout) == 0;  // a line-buffered stream may have failed long before this
 }
 
 void forward_log(log_level level, std::string_view text) noexcept {
@@ -158,12 +156,7 @@ std::vector<std::byte> execute(const worker_start& start) {
 }
 
 void warn_of_lost_output() noexcept {
-  if (const int failed = flush_output()) {
-    try {
-      observe::log(log_level::warning, "standard output could not be written: " + std::generic_category().message(failed));
-    } catch (...) {  // no memory for the text: the function's outcome matters more
-    }
-  }
+  if (!flush_output()) observe::log(log_level::warning, "some of what it printed could not be written to standard output");
 }
 
 void become_worker(const worker_start& start) {
@@ -199,6 +192,7 @@ void prepare_child_side() {
       nullptr);
   ::__fpurge(stdout);  // what the program had written but not flushed is its own to write
   ::__fpurge(stderr);
+  std::clearerr(stdout);
   // Lines stay whole when workers share a pipe: one write for each line, instead of one whenever a buffer is full.
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
 }

@@ -40,7 +40,8 @@ void cover_descriptors(const keeper& k) {
 }
 
 void say(const keeper& k, const keeper_message& message, std::span<const std::byte> rest = {}, std::span<const int> fds = {}) {
-  os::send(k.control.get(), {bytes_of(message), rest}, fds);  // nobody listens: the host is gone, and the loop will see it
+  // If it cannot be said, our end says it: the host waits for an answer.
+  if (os::send_now(k.control.get(), {bytes_of(message), rest}, fds) < 0) os::shut_down(k.control.get());
 }
 
 void say_failed(const keeper& k, const resource_exhausted& failed) {
@@ -83,6 +84,7 @@ void become_keeper(keeper& k) {
   runtime::forget_connections();
   observe::forward_to(nullptr);
   on_log({});
+  os::block_signals();
   os::lead_group();
   os::default_dispositions();
   k.ties.lines->keep_lines_only();

@@ -35,10 +35,6 @@ void throw_empty_join() {
   throw std::system_error(std::make_error_code(std::errc::invalid_argument), "tandem: join of an empty thread or process");
 }
 
-void throw_null_string() {
-  throw std::invalid_argument("tandem: an argument is a null pointer to characters; pass a string, or std::optional of one");
-}
-
 void process_core::told_worker::operator()() const noexcept {
   page->stop.store(1, std::memory_order_release);
   os::futex_wake_all(page->stop);

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <iostream>
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -81,6 +82,7 @@ void runtime::initialise(init_options options) {
 }
 
 void runtime::forget_connections() noexcept {
+  new (&making) std::mutex;  // the original held it when it made this copy
   runtime* original = current.exchange(nullptr);
   if (original == nullptr) return;
   os::close(original->control_.get());
@@ -120,10 +122,9 @@ void runtime::report_keeper_death() {
 
 runtime::keeper_answer runtime::hear_keeper(std::vector<std::byte>& rest) {
   std::vector<std::byte> buffer(buffer_bytes);
-  os::message got = os::receive(control_.get(), buffer);
+  os::message got = os::receive_answer(control_.get(), buffer);
   keeper_answer answer;
-  if (got.size < 0 && got.size != -ECONNRESET) os::throw_failed("recvmsg", static_cast<int>(-got.size));
-  if (got.size <= 0 || !read_message(answer.said, std::span(buffer.data(), static_cast<std::size_t>(got.size)))) {
+  if (got.size == 0 || !read_message(answer.said, std::span(buffer.data(), static_cast<std::size_t>(got.size)))) {
     answer.gone = true;
     return answer;
   }
@@ -135,14 +136,7 @@ runtime::keeper_answer runtime::hear_keeper(std::vector<std::byte>& rest) {
 
 void runtime::await_preload() {
   std::vector<std::byte> rest;
-  keeper_answer answer;
-  try {
-    answer = hear_keeper(rest);
-  } catch (...) {
-    control_ = {};  // the keeper ends with it
-    os::reap(keeper_.get());
-    throw;
-  }
+  const keeper_answer answer = hear_keeper(rest);
   if (answer.gone) report_keeper_death();
   if (answer.said.word == keeper_word::ready) return;
   os::reap(keeper_.get());
@@ -194,8 +188,14 @@ file_descriptor runtime::open_door() {
 
 std::shared_ptr<server_link> runtime::link() {
   const std::lock_guard lock(mutex_);
-  if (!link_ || link_->broken()) {
+  constexpr int most_servers = 3;
+  for (int servers = 0; !link_ || link_->broken(); ++servers) {
+    if (servers == most_servers) {
+      throw tandem::error("tandem: the fork server cannot start: " + std::to_string(most_servers) +
+                          " of them ended before they had answered once; memory or descriptors may be short");
+    }
     link_ = std::make_shared<server_link>(os::current_role() == os::role::worker ? open_door() : ask_keeper());
+    link_->ask({request_kind::sync});  // it is there, or broken() says that it is not
   }
   return link_;
 }

@@ -106,7 +106,10 @@ std::vector<int> server::own_descriptors() const {
 }
 
 void send_reply(const client& c, const reply& r, int fd = -1) {
-  os::send(c.socket.get(), {bytes_of(r)}, fd < 0 ? std::span<const int>() : std::span(&fd, 1));  // gone: its socket says so
+  // A client that cannot be answered must not wait: its socket says that it is served no more, to both of us.
+  if (os::send_now(c.socket.get(), {bytes_of(r)}, fd < 0 ? std::span<const int>() : std::span(&fd, 1)) < 0) {
+    os::shut_down(c.socket.get());
+  }
 }
 
 void send_failure(const client& c, std::string_view operation, int error) {
@@ -199,7 +202,8 @@ void server::answer(client& c, const request& asked, std::span<const std::byte> 
 void server::serve(client& c) {
   os::message got = os::receive(c.socket.get(), buffer_);
   if (got.size == 0 || got.size == -ECONNRESET) return drop(c);
-  if (got.size < 0) return send_failure(c, "recvmsg", static_cast<int>(-got.size));
+  if (got.size == -EMSGSIZE) return send_failure(c, "fork server: bad request", EMSGSIZE);
+  if (got.size < 0) return;  // no memory: the request is still there
   const std::span<const std::byte> bytes(buffer_.data(), static_cast<std::size_t>(got.size));
   request asked;
   if (!read_message(asked, bytes)) return send_failure(c, "fork server: bad request", EINVAL);
@@ -227,13 +231,20 @@ void server::connect_worker(os::message& got) {
 }
 
 void server::read_door() {
-  for (;;) {
+  constexpr int most_failures = 16;  // of a kernel that is short of memory
+  for (int failures = 0; failures < most_failures;) {
     std::array<os::ready, 1> set{{{door_[0].get()}}};
-    if (os::wait_ready(set, clock::time_point{}) != 1) return;
+    const int waiting = os::wait_ready(set, clock::time_point{});
+    if (waiting == 0) return;
     std::array<std::byte, sizeof(door_message)> bytes;
-    os::message got = os::receive(door_[0].get(), bytes);
+    os::message got;
+    if (waiting > 0) got = os::receive(door_[0].get(), bytes);
+    if (waiting < 0 || got.size < 0) {
+      ++failures;
+      continue;
+    }
     door_message said;
-    if (got.size <= 0 || !read_message(said, bytes)) return;
+    if (!read_message(said, std::span(bytes.data(), static_cast<std::size_t>(got.size)))) continue;
     if (said.kind == door_kind::connect) {
       connect_worker(got);
     } else if (const auto found = workers_.find(got.sender); found != workers_.end() && got.descriptor_count == 1) {

@@ -6,10 +6,6 @@
 
 namespace tandem::worker {
 
-namespace {
-constexpr int most_tries = 16;
-}
-
 server_link::answer server_link::ask(const request& asked, std::span<const std::byte> name, std::span<const std::byte> call,
                                      int memfd) {
   answer result;
@@ -27,14 +23,8 @@ server_link::answer server_link::ask(const request& asked, std::span<const std::
   }
   os::check(sent, "sendmsg");
   std::array<std::byte, sizeof(reply)> bytes;
-  os::message got = os::receive(socket_.get(), bytes);
-  // Until it is received the reply stays in the socket. A machine that has no memory for it even then loses the server
-  // and its workers: the next answer would be this one's.
-  for (int tries = 0; got.size < 0 && got.size != -ECONNRESET; ++tries) {
-    if (tries == most_tries) os::shut_down(socket_.get());
-    got = os::receive(socket_.get(), bytes);
-  }
-  if (got.size <= 0 || !read_message(result.said, bytes)) {
+  os::message got = os::receive_answer(socket_.get(), bytes);
+  if (got.size == 0 || !read_message(result.said, bytes)) {
     broken_.store(true, std::memory_order_release);
     return result;
   }

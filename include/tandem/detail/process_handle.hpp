@@ -1,13 +1,16 @@
 #pragma once
 // What all tandem::process<R> have in common, whatever R is.
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <tandem/crash_report.hpp>
+#include <tandem/detail/call.hpp>
 #include <tandem/detail/export.hpp>
 #include <tandem/detail/transfer_callable.hpp>
 #include <tandem/stop_source.hpp>
@@ -58,28 +61,13 @@ TANDEM_EXPORT std::stop_token worker_stop_token();
 /// What the worker calls: it reads a function and its arguments, calls it, and writes what it returned.
 using entry = void (*)(reader&, writer&);
 
-/// A literal or a C string crosses as std::string, and is a C string again where it arrives.
-template <class T>
-struct carried {
-  using type = T;
-  static T&& pass(T& value) noexcept { return std::move(value); }
-};
-template <class T>
-  requires(std::same_as<T, const char*> || std::same_as<T, char*>)
-struct carried<T> {
-  using type = std::string;
-  static T pass(std::string& value) noexcept { return value.data(); }
-};
-
-[[noreturn]] TANDEM_EXPORT void throw_null_string();
-
+/// An argument as the function gets it: text that travelled as a std::string is a C string again.
 template <class A>
-void write_argument(writer& out, const A& argument) {
-  if constexpr (std::same_as<A, const char*> || std::same_as<A, char*>) {
-    if (argument == nullptr) throw_null_string();
-    out(std::string(argument));
+decltype(auto) pass_argument(carried_t<A>& value) noexcept {
+  if constexpr (std::is_same_v<A, carried_t<A>>) {
+    return std::move(value);
   } else {
-    out(argument);
+    return static_cast<A>(value.data());
   }
 }
 
@@ -87,13 +75,13 @@ void write_argument(writer& out, const A& argument) {
 template <class R, class F, class... A>
 void run_call(reader& in, writer& out) {
   F f = read_callable<F>(in);
-  std::tuple<typename carried<A>::type...> arguments{read_value<typename carried<A>::type>(in)...};
+  std::tuple<carried_t<A>...> arguments{read_value<carried_t<A>>(in)...};
   finish(in);
   const auto call = [&](auto&... argument) -> R {
     if constexpr (takes_token<F, A...>) {
-      return std::invoke(std::move(f), worker_stop_token(), carried<A>::pass(argument)...);
+      return std::invoke(std::move(f), worker_stop_token(), pass_argument<A>(argument)...);
     } else {
-      return std::invoke(std::move(f), carried<A>::pass(argument)...);
+      return std::invoke(std::move(f), pass_argument<A>(argument)...);
     }
   };
   if constexpr (std::is_void_v<R>) {
@@ -102,6 +90,10 @@ void run_call(reader& in, writer& out) {
     out(std::apply(call, arguments));
   }
 }
+
+template <class R, class F, class... A>
+inline constexpr bool crosses_as_call =
+    transferable_callable<F> && (transferable<carried_t<A>> && ...) && (std::is_void_v<R> || transferable<R>);
 
 template <class R, class F, class... A>
 std::vector<std::byte> make_call(const F& f, const A&... arguments) {

@@ -1,0 +1,408 @@
+// What needs a process of its own to be seen: start-up, and the end of the program. One scenario for each word; each prints
+// what it saw, and the test compares.
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+
+#include <tandem/tandem.hpp>
+
+#include "os/kernel.hpp"
+#include "support/leaks.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+
+void say(const std::string& line) {
+  const std::string text = line + "\n";
+  static_cast<void>(!::write(STDOUT_FILENO, text.data(), text.size()));
+}
+
+int square(int n) { return n * n; }
+
+[[noreturn]] void wait_for_ever() {
+  for (;;) ::pause();
+}
+
+// A daemon below the worker: a session of its own, forked twice.
+void leave_a_daemon() {
+  if (::fork() == 0) {
+    ::setsid();
+    if (::fork() == 0) wait_for_ever();
+    ::_exit(0);
+  }
+  ::wait(nullptr);
+}
+
+template <class E>
+void expect_error(const std::function<void()>& action) {
+  try {
+    action();
+    say("nothing was thrown");
+  } catch (const E& e) {
+    say(std::string("refused: ") + e.what());
+  }
+}
+
+void run_one() { say("value " + std::to_string(tandem::process(square, 7).get())); }
+
+// ---- start-up --------------------------------------------------------------------------------------------------------------------
+
+void lazy() { run_one(); }
+
+void late() {
+  std::jthread other([](std::stop_token stop) {
+    std::mutex m;
+    std::condition_variable_any c;
+    std::unique_lock lock(m);
+    c.wait(lock, stop, [] { return false; });
+  });
+  expect_error<tandem::not_initialised>(run_one);
+  expect_error<tandem::not_initialised>([] { tandem::init(); });
+  other = {};
+  run_one();  // single-threaded again
+}
+
+int loaded = 0;
+int loads = 0;
+
+void preload() {
+  tandem::init({.preload = [] {
+    loaded = 42;
+    ++loads;
+  }});
+  say("host " + std::to_string(loaded));
+  for (int i = 0; i < 3; ++i) say("worker " + std::to_string(tandem::process([] { return loaded * 10 + loads; }).get()));
+}
+
+void preload_throws() {
+  expect_error<std::range_error>([] { tandem::init({.preload = [] { throw std::range_error("no dictionary"); }}); });
+  run_one();
+}
+
+void preload_throws_a_stranger() {
+  expect_error<tandem::remote_exception>([] { tandem::init({.preload = [] { throw 42; }}); });
+}
+
+void preload_exits() {
+  expect_error<tandem::worker_exited>([] { tandem::init({.preload = [] { std::exit(9); }}); });
+  run_one();
+}
+
+void preload_crashes() {
+  expect_error<tandem::worker_crashed>([] { tandem::init({.preload = [] { std::abort(); }}); });
+}
+
+void preload_leaves_a_thread() {
+  expect_error<std::logic_error>([] {
+    tandem::init({.preload = [] { std::thread(wait_for_ever).detach(); }});
+  });
+  run_one();
+}
+
+void preload_starts_workers() {
+  expect_error<tandem::not_initialised>([] { tandem::init({.preload = run_one}); });
+}
+
+int preloaded_descriptor = -1;
+void preload_descriptors() {
+  tandem::init({.preload = [] {
+    int ends[2];
+    static_cast<void>(!::pipe(ends));
+    static_cast<void>(!::write(ends[1], "kept", 4));
+    preloaded_descriptor = ends[0];
+  }});
+  say(tandem::process([] {
+        char buffer[5] = {};
+        static_cast<void>(!::read(preloaded_descriptor, buffer, 4));
+        return std::string(buffer);
+      }).get());
+}
+
+void twice() {
+  tandem::init();
+  tandem::init();
+  run_one();
+  expect_error<std::logic_error>([] { tandem::init({.preload = [] {}}); });
+  run_one();
+}
+
+void init_in_a_worker() {
+  tandem::init();
+  say("value " + std::to_string(tandem::process([] {
+        tandem::init();
+        return tandem::process(square, 3).get();
+      }).get()));
+}
+
+// Locks of a threaded host are not in its workers: B1.
+std::mutex busy_mutex;
+void busy_locks() {
+  tandem::init();
+  std::jthread locker([](std::stop_token stop) {
+    while (!stop.stop_requested()) {
+      const std::lock_guard lock(busy_mutex);
+      const std::time_t now = std::time(nullptr);
+      std::tm broken{};
+      ::localtime_r(&now, &broken);
+      ::setenv("TANDEM_TEST", "x", 1);
+      std::free(std::malloc(100'000));
+    }
+  });
+  for (int i = 0; i < 100; ++i) {
+    tandem::process p([] {
+      const std::lock_guard lock(busy_mutex);
+      const std::time_t now = std::time(nullptr);
+      std::tm broken{};
+      ::localtime_r(&now, &broken);
+      ::setenv("TANDEM_TEST", "y", 1);
+      std::free(std::malloc(100'000));
+    });
+    p.get();
+  }
+  say("100 returned");
+}
+
+// ---- fork by the user --------------------------------------------------------------------------------------------------------------
+
+void detached() {
+  tandem::init();
+  auto p = tandem::process([](std::stop_token stop) {
+    while (!stop.stop_requested()) std::this_thread::yield();
+    return 5;
+  });
+  auto t = tandem::thread([](std::stop_token stop) {
+    while (!stop.stop_requested()) std::this_thread::yield();
+    return 6;
+  });
+  const pid_t child = ::fork();
+  if (child == 0) {
+    expect_error<tandem::not_initialised>(run_one);
+    expect_error<tandem::not_initialised>([] { tandem::init(); });
+    expect_error<tandem::error>([&] { p.join(); });
+    p = {};  // neither waits nor ends what is the original's
+    t = {};
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  say("child " + std::to_string(status) + ", process runs: " + std::to_string(p.running()));
+  p.request_stop();
+  t.request_stop();
+  say("values " + std::to_string(p.get()) + " " + std::to_string(t.get()));
+  run_one();
+}
+
+// ---- the end of the program ----------------------------------------------------------------------------------------------------------
+
+void start_family(int workers) {
+  for (int i = 0; i < workers; ++i) {
+    new tandem::process([] {  // never destroyed: nothing of this program tidies up
+      leave_a_daemon();
+      wait_for_ever();
+    });
+  }
+  // keeper, server, workers; their daemons are the keeper's
+  const auto count = static_cast<std::size_t>(workers);
+  if (!tandem::test::eventually([&] {
+        const pid_t keeper = tandem::os::children_of(::getpid()).at(0);
+        return tandem::os::children_of(keeper).size() == 1 + count &&
+               tandem::test::descendants_of(::getpid()).size() == 2 + 2 * count;
+      })) {
+    say("the family is not complete");
+  }
+  std::string pids;
+  for (const pid_t pid : tandem::test::descendants_of(::getpid())) pids += std::to_string(pid) + " ";
+  say(pids);
+}
+
+void family() {
+  tandem::init();
+  start_family(20);
+  wait_for_ever();  // lint: sleep until the test kills this program
+}
+
+void family_returns() {
+  tandem::init();
+  start_family(3);
+}
+
+void family_execs() {
+  tandem::init();
+  start_family(3);
+  ::execlp("sleep", "sleep", "1000", nullptr);
+}
+
+struct server_pids {
+  pid_t keeper = 0;
+  pid_t server = 0;
+};
+server_pids find_servers() {
+  server_pids found;
+  found.keeper = tandem::os::children_of(::getpid()).at(0);
+  found.server = tandem::os::children_of(found.keeper).at(0);
+  return found;
+}
+
+void say_how_it_ended(tandem::process<void>& p) {
+  p.join();
+  say(p.status()->to_string());
+}
+
+void server_killed() {
+  tandem::init();
+  tandem::process p([] {
+    leave_a_daemon();
+    wait_for_ever();
+  });
+  tandem::test::eventually([] { return tandem::test::descendants_of(::getpid()).size() == 4; });
+  const auto family = tandem::test::descendants_of(::getpid());
+  ::kill(find_servers().server, SIGKILL);
+  say_how_it_ended(p);
+  run_one();
+  const bool gone = tandem::test::eventually([&] {
+    return std::count_if(family.begin(), family.end(), [](pid_t pid) { return tandem::test::exists(pid); }) == 1;  // the keeper
+  });
+  say(gone ? "nothing is left" : "something is left");
+}
+
+void server_killed_many_times() {
+  tandem::init();
+  for (int i = 0; i < 10; ++i) {
+    ::kill(find_servers().server, SIGKILL);
+    run_one();
+  }
+}
+
+void keeper_killed() {
+  tandem::init();
+  tandem::process p([](std::stop_token stop) {
+    while (!stop.stop_requested()) std::this_thread::yield();
+    return 11;
+  });
+  ::kill(find_servers().keeper, SIGKILL);
+  run_one();
+  p.request_stop();
+  say("kept " + std::to_string(p.get()));
+}
+
+void both_killed() {
+  tandem::init();
+  tandem::process p(wait_for_ever);
+  const server_pids both = find_servers();
+  ::kill(both.keeper, SIGKILL);
+  ::kill(both.server, SIGKILL);
+  say_how_it_ended(p);
+  run_one();
+  std::jthread other([](std::stop_token stop) {
+    while (!stop.stop_requested()) std::this_thread::yield();
+  });
+  const server_pids again = find_servers();
+  ::kill(again.keeper, SIGKILL);
+  ::kill(again.server, SIGKILL);
+  tandem::test::eventually([&] { return !tandem::test::exists(again.server) && !tandem::test::exists(again.keeper); });
+  expect_error<tandem::not_initialised>(run_one);
+}
+
+// ---- output --------------------------------------------------------------------------------------------------------------------------
+
+void output() {
+  tandem::init();
+  std::printf("before ");  // stays in the buffer of this program, and appears once
+  std::vector<tandem::process<void>> all;
+  for (int i = 0; i < 4; ++i) {
+    all.emplace_back(
+        [](int n) {
+          for (int line = 0; line < 500; ++line) std::printf("worker %d line %d of many that share one pipe\n", n, line);
+          std::cout << "the end of " << n << "\n";
+          std::printf("without a newline");
+          std::printf("\n");
+        },
+        i);
+  }
+  all.clear();
+  std::printf("after\n");
+}
+
+void print_one() {
+  tandem::init();
+  tandem::on_log([](tandem::log_level, std::string_view text) { std::fprintf(stderr, "log: %.*s\n", int(text.size()), text.data()); });
+  tandem::process p([] {
+    std::printf("a line\n");
+    return 3;
+  });
+  std::fprintf(stderr, "value %d\n", p.get());
+}
+
+// ---- without what most systems have --------------------------------------------------------------------------------------------------
+
+void no_proc() {
+  if (::umount2("/proc", MNT_DETACH) != 0) return say("cannot unmount /proc");
+  run_one();
+  tandem::process p([] { throw std::runtime_error("as ever"); });
+  expect_error<std::runtime_error>([&] { p.get(); });
+  tandem::process k(wait_for_ever);
+  k.kill();
+  say_how_it_ended(k);
+  say("cpus " + std::to_string(tandem::available_cpus() > 0));
+  say("workers " + std::to_string(tandem::active_workers().size()));
+}
+
+const std::map<std::string, void (*)()> scenarios = {
+    {"lazy", lazy},
+    {"late", late},
+    {"preload", preload},
+    {"preload_throws", preload_throws},
+    {"preload_throws_a_stranger", preload_throws_a_stranger},
+    {"preload_exits", preload_exits},
+    {"preload_crashes", preload_crashes},
+    {"preload_leaves_a_thread", preload_leaves_a_thread},
+    {"preload_starts_workers", preload_starts_workers},
+    {"preload_descriptors", preload_descriptors},
+    {"twice", twice},
+    {"init_in_a_worker", init_in_a_worker},
+    {"busy_locks", busy_locks},
+    {"detached", detached},
+    {"family", family},
+    {"family_returns", family_returns},
+    {"family_execs", family_execs},
+    {"server_killed", server_killed},
+    {"server_killed_many_times", server_killed_many_times},
+    {"keeper_killed", keeper_killed},
+    {"both_killed", both_killed},
+    {"output", output},
+    {"print_one", print_one},
+    {"no_proc", no_proc},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto found = argc == 2 ? scenarios.find(argv[1]) : scenarios.end();
+  if (found == scenarios.end()) {
+    std::fputs("usage: scenarios NAME\n", stderr);
+    return 2;
+  }
+  try {
+    found->second();
+  } catch (const std::exception& e) {
+    say(std::string("unexpected: ") + e.what());
+    return 1;
+  }
+  return 0;
+}
