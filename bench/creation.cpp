@@ -228,6 +228,7 @@ void measure(const small_process& small, const settings& set, report& out) {
     out.ratio("tandem::process / fork of a small process", name,
               bench::ratios(named(all, "tandem::process"), named(all, "fork, small process")), 1.50);
   }
+  pin_all(cpus);
   if (set.large_gib == 0) return;
   if (bench::available_gib() < set.large_gib + 1) {
     fmt::print("\nnot enough memory for a host of {} GiB: left out\n", set.large_gib);

@@ -75,6 +75,24 @@ struct at_once {
   std::vector<bench::holdings> peak = {};
 };
 
+bool same(const std::vector<bench::holdings>& a, const std::vector<bench::holdings>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const bench::holdings& x, const bench::holdings& y) {
+    return x.descriptors == y.descriptors && x.threads == y.threads && x.children == y.children;
+  });
+}
+
+/// The census once it is as `before`; a process is joined a moment before its server has reaped it. Seconds later, what
+/// is left stays.
+std::vector<bench::holdings> settled(const std::vector<bench::holdings>& before) {
+  const auto start = bench::steady::now();
+  std::vector<bench::holdings> now = census();
+  while (!same(before, now) && bench::micros_since(start) < 5e6) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    now = census();
+  }
+  return now;
+}
+
 at_once concurrently(int count) {
   const auto folder = std::filesystem::temp_directory_path() / fmt::format("tandem-bench-{}", ::getpid());
   std::filesystem::create_directory(folder);
@@ -108,12 +126,6 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-bool same(const std::vector<bench::holdings>& a, const std::vector<bench::holdings>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const bench::holdings& x, const bench::holdings& y) {
-    return x.descriptors == y.descriptors && x.threads == y.threads && x.children == y.children;
-  });
-}
-
 int run(int argc, char** argv) {
   bench::arguments given(argc, argv);
   const int total = given.number("--total", 10'000);
@@ -129,11 +141,11 @@ int run(int argc, char** argv) {
   const auto before = census();
   show("before", before);
   const double rate = in_waves(total, wave);
-  const auto between = census();
+  const auto between = settled(before);
   show("after the waves", between);
   const at_once many = concurrently(concurrent);
   show("while all run", many.peak);
-  const auto after = census();
+  const auto after = settled(before);
   show("at the end", after);
 
   fmt::print("{} processes in waves of {}: {:.0f} a second\n", total, wave, rate);

@@ -27,15 +27,15 @@ std::string as_clause(std::string text) {
 int run(int argc, char** argv) {
   CLI::App app("Threads and processes behind one typed interface.", "tandem");
   app.set_version_flag("--version", "tandem " TANDEM_VERSION);
-  app.allow_extras();  // named below, one at a time
   bool explain = false;
   CLI::App* demo = app.add_subcommand("demo", "Runs two processes and two threads, each of which says its number.");
   demo->add_flag("--explain", explain, "then say who ran where, what they shared, and what a crash costs");
+  app.allow_extras();  // named below; set here, since subcommands begin with what the program has
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    cli::print((demo->parsed() ? demo : &app)->help());
+    cli::print(demo->parsed() ? demo->help("tandem") : app.help());
     return 0;
   } catch (const CLI::CallForVersion& version) {
     cli::print(std::string(version.what()) + "\n");

@@ -19,6 +19,8 @@ bool is_closed(std::FILE* stream) { return std::ftell(stream) == -1 && errno == 
 
 void keep_standard_streams() {
   output_was_closed = is_closed(stdout);
+  // Each print() is one write: what fails is said at once, and nothing stays behind to fail again at exit.
+  std::setvbuf(stdout, nullptr, _IONBF, 0);
   // In the order of their numbers: what is opened gets the lowest free one.
   for (std::FILE* stream : {stdin, stdout, stderr}) {
     if (is_closed(stream)) static_cast<void>(std::freopen("/dev/null", stream == stdin ? "r" : "w", stream));
@@ -26,11 +28,11 @@ void keep_standard_streams() {
 }
 
 void print(std::string_view text) {
-  if (output_was_closed) errno = EBADF;
-  if (output_was_closed || std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
-      std::fflush(stdout) != 0) {
-    throw std::system_error(errno, std::generic_category(), "cannot write to standard output");
-  }
+  const bool written = !output_was_closed && std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  const int error = output_was_closed ? EBADF : errno;
+  if (written) return;
+  std::clearerr(stdout);  // it is said here, and need not be said again by whoever flushes the stream
+  throw std::system_error(error, std::generic_category(), "cannot write to standard output");
 }
 
 void complain(std::string_view sentence) noexcept {

@@ -5,10 +5,10 @@
 namespace cli {
 
 /// Opens /dev/null in the place of each standard stream that was closed, so that no descriptor which is opened later
-/// can take its number. Remembers whether standard output was among them.
+/// can take its number. Remembers whether standard output was among them. Called once, before anything is printed.
 void keep_standard_streams();
 
-/// Writes the text and flushes.
+/// Writes the text, at once and as a whole.
 /// Errors: std::system_error.
 void print(std::string_view text);
 
