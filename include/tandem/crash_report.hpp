@@ -1,5 +1,6 @@
 #pragma once
-// How a unit of execution ended, and what is known of one that died. Plain data: copied, stored, printed; no system call.
+// How a unit of execution ended, and what is known of one that died. Plain data: copied, stored, printed; no system
+// call.
 #include <sys/types.h>
 
 #include <cstddef>

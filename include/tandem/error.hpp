@@ -20,6 +20,8 @@ struct TANDEM_EXPORT error : std::runtime_error {
 class TANDEM_EXPORT worker_died : public error {
  public:
   using error::error;
+  /// One with that report; what() is its to_string().
+  /// Errors: std::bad_alloc.
   explicit worker_died(crash_report report);
   /// What is known of the death; valid as long as this exception or a copy of it lives.
   const crash_report& report() const noexcept;
@@ -44,6 +46,8 @@ class TANDEM_EXPORT worker_exited : public worker_died {
 class TANDEM_EXPORT remote_exception : public error {
  public:
   using error::error;
+  /// One for an exception of that type, with that text.
+  /// Errors: std::bad_alloc.
   remote_exception(const std::string& type_name, const std::string& what);
   /// The readable name of the type that was thrown.
   const std::string& type_name() const noexcept;
@@ -55,6 +59,8 @@ class TANDEM_EXPORT remote_exception : public error {
 /// The system refused something: which call, and its errno.
 class TANDEM_EXPORT resource_exhausted : public error {
  public:
+  /// One for that system call and its errno; `advice`, if any, ends what().
+  /// Errors: std::bad_alloc.
   resource_exhausted(const std::string& operation, std::error_code code, const std::string& advice = {});
   /// The errno of the call, in the generic category.
   std::error_code code() const noexcept { return code_; }
@@ -82,8 +88,8 @@ struct TANDEM_EXPORT unsupported : error { using error::error; };            // 
 
 /// Lets exceptions of exactly the type E arrive as themselves from a worker process; E is derived from std::exception
 /// and transferable (by a hook, <tandem/transfer.hpp>, which also defines this).
-/// Threads: any. Errors: std::bad_alloc. Cost: one map entry; registering twice is harmless. Fork: register at namespace
-/// scope or before init(), so that the workers know it too.
+/// Threads: any. Errors: std::bad_alloc. Cost: one map entry; registering twice is harmless. Fork: register at
+/// namespace scope or before init(), so that the workers know it too.
 template <class E>
 void register_exception();
 

@@ -12,14 +12,15 @@ struct init_options {
 
 /// Starts the fork server: two small copies of this program, made while nothing else runs, from which every worker
 /// process is cloned. Write it as the first line of main. In a worker it does nothing.
-/// Blocks: until the server is ready; the time of `preload`. Threads: the only one. Fork: forks once; descriptors above 2
-/// are /dev/null in the copy. Errors: what `preload` throws; worker_crashed or worker_exited if `preload` ended its
-/// process; not_initialised if other threads run already; std::logic_error if it ran before without this `preload`;
-/// resource_exhausted. Cost: about three forks. Needs: Linux 5.4.
+/// Blocks: until the server is ready; the time of `preload`. Threads: the only one. Fork: forks once; descriptors
+/// above 2 are /dev/null in the copy. Errors: what `preload` throws; worker_crashed or worker_exited if `preload`
+/// ended its process; not_initialised if other threads run already; std::logic_error if it ran before without this
+/// `preload`; resource_exhausted. Cost: about three forks. Needs: Linux 5.4.
 TANDEM_EXPORT void init(init_options options = {});
 
 /// How many CPUs this process may use: its affinity mask and the CPU quotas of its control groups, at least 1.
-/// Blocks: never. Errors: std::bad_alloc; what cannot be read sets no limit. Cost: reads a few files of /proc and /sys.
+/// Blocks: never. Errors: std::bad_alloc; what cannot be read sets no limit. Cost: reads a few files of /proc and
+/// /sys.
 TANDEM_EXPORT unsigned available_cpus();
 
 }  // namespace tandem

@@ -15,11 +15,11 @@ struct process_options {
   nanoseconds kill_grace = std::chrono::seconds(1);  // from SIGTERM until SIGKILL
 };
 
-/// A process, cloned from the fork server, that runs a function and sends back what it returned or threw. Move-only; a
-/// default-constructed or moved-from one is empty. Its destructor asks for a stop and waits for `stop_grace`, then sends
-/// SIGTERM and waits for `kill_grace`, then kills it: it always ends.
-/// Threads: const members, join and request_stop at once; moves and destruction by one thread. Fork: in a child made by
-/// fork() the process is not its own; the destructor there does nothing.
+/// A process, cloned from the fork server, that runs a function and sends back what it returned or threw. Move-only;
+/// a default-constructed or moved-from one is empty. Its destructor asks for a stop and waits for `stop_grace`, then
+/// sends SIGTERM and waits for `kill_grace`, then kills it: it always ends.
+/// Threads: const members, join and request_stop at once; moves and destruction by one thread. Fork: in a child made
+/// by fork() the process is not its own; the destructor there does nothing.
 template <class R>
 class process {
   static_assert(!detail::is_not_callable<R>,
@@ -37,16 +37,17 @@ class process {
   process& operator=(process&&) noexcept = default;
   ~process() = default;
 
-  /// Runs `f(arguments...)`, or `f(stop_token, arguments...)` if it takes one, in a new process, at once. They are decayed
-  /// and encoded here, so what this program does with its own afterwards does not matter; a C string arrives as one.
-  /// `f`: a function, a lambda without captures, a pointer to a member function with its object, a transferable function
-  /// object. Blocks: until the process exists. Fork: by the fork server; see init(). Errors: not_initialised;
-  /// resource_exhausted (which system call, which errno: nothing was started); std::length_error if the arguments nest
-  /// too deeply; what copying or encoding throws. Cost: one fork of a small process, two system calls here; arguments over
-  /// 64 KiB travel in shared memory. Needs: Linux 5.4.
+  /// Runs `f(arguments...)`, or `f(stop_token, arguments...)` if it takes one, in a new process, at once. They are
+  /// decayed and encoded here, so what this program does with its own afterwards does not matter; a C string arrives
+  /// as one. `f`: a function, a lambda without captures, a pointer to a member function with its object, a
+  /// transferable function object.
+  /// Blocks: until the process exists. Fork: by the fork server; see init(). Errors: not_initialised;
+  /// resource_exhausted (which system call, which errno: nothing was started); std::length_error if the arguments
+  /// nest too deeply; what copying or encoding throws. Cost: one fork of a small process, two system calls here;
+  /// arguments over 64 KiB travel in shared memory. Needs: Linux 5.4.
   template <class F, class... A>
-    requires(!std::same_as<std::decay_t<F>, process> && !unit_options<std::decay_t<F>>)
-  explicit process(F&& f, A&&... arguments)
+  requires(!std::same_as<std::decay_t<F>, process> && !unit_options<std::decay_t<F>>) explicit process(F&& f,
+                                                                                                       A&&... arguments)
       : process(process_options{}, std::forward<F>(f), std::forward<A>(arguments)...) {}
   template <class F, class... A>
   process(process_options options, F&& f, A&&... arguments)
@@ -61,9 +62,9 @@ class process {
   bool join_for(nanoseconds timeout) { return handle_.join_until(deadline_after(timeout)); }
   bool join_until(clock::time_point deadline) { return handle_.join_until(deadline); }
   /// Joins, then gives the value that the function returned, once, or throws what it threw.
-  /// Blocks: until the process has ended. Errors: what the function threw, as itself (standard and registered types) or
-  /// as remote_exception; worker_crashed; worker_exited; resource_exhausted if the result could not be handed over;
-  /// std::future_error the second time, or on an empty one.
+  /// Blocks: until the process has ended. Errors: what the function threw, as itself (standard and registered types)
+  /// or as remote_exception; worker_crashed; worker_exited; resource_exhausted if the result could not be handed
+  /// over; std::future_error the second time, or on an empty one.
   R get() {
     [[maybe_unused]] const std::vector<std::byte> bytes = handle_.take();
     if constexpr (!std::is_void_v<R>) return decode<R>(bytes);
@@ -81,9 +82,10 @@ class process {
   /// Errors: resource_exhausted.
   std::optional<crash_report> report() const { return handle_.report(); }
   /// Asks the function to stop: its token, and this_worker::stop_token(), see it. True if this call made the request.
-  /// Blocks: while the callbacks of tokens of this side run.
+  /// Blocks: while the callbacks of tokens of this side run. Errors: tandem::error in a copy made by fork().
   bool request_stop() { return handle_.request_stop(); }
   /// What asks this process for a stop. Of an empty one: a source of nobody.
+  /// Errors: tandem::error in a copy made by fork().
   tandem::stop_source get_stop_source() const { return handle_.get_stop_source(); }
   /// The name given to it (ps shows its first 15 bytes), or "process-N"; of an empty one: empty.
   const std::string& name() const noexcept { return handle_.name(); }
@@ -105,9 +107,10 @@ class process {
  private:
   template <class F, class... A>
   static detail::process_handle start(process_options options, const F& f, const A&... arguments) {
-    static_assert(detail::callable_with<F, A...>,
-                  "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
-                  "with a std::stop_token before them if the function takes one)");
+    static_assert(
+        detail::callable_with<F, A...>,
+        "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
+        "with a std::stop_token before them if the function takes one)");
     if constexpr (detail::callable_with<F, A...>) {
       detail::require_callable<F>();
       (detail::require_transferable<detail::carried_t<A>>(), ...);
@@ -124,8 +127,8 @@ class process {
 };
 
 template <class F, class... A>
-  requires(!unit_options<F>)
-process(F, A...) -> process<typename detail::deduced<F, A...>::type>;
+requires(!unit_options<F>) process(F, A...)
+->process<typename detail::deduced<F, A...>::type>;
 template <class F, class... A>
 process(process_options, F, A...) -> process<typename detail::deduced<F, A...>::type>;
 

@@ -20,7 +20,7 @@ class stop_source {
   /// True once a stop was requested.
   bool stop_requested() const noexcept { return source_.stop_requested(); }
   /// A token of this process that sees the request.
-  std::stop_token get_token() const { return source_.get_token(); }
+  std::stop_token get_token() const noexcept { return source_.get_token(); }
 
  private:
   std::stop_source source_;

@@ -24,8 +24,8 @@ struct worker_info {
 };
 
 /// The threads and processes that this process started through tandem and that have not ended.
-/// Blocks: never for long. Threads: any. Errors: std::bad_alloc; without /proc, memory_bytes is 0. Cost: a read of /proc
-/// for each process.
+/// Blocks: never for long. Threads: any. Errors: std::bad_alloc; without /proc, memory_bytes is 0. Cost: a read of
+/// /proc for each process.
 TANDEM_EXPORT std::vector<worker_info> active_workers();
 
 /// About the innermost unit that runs the caller. In a thread that tandem did not start: about its process.

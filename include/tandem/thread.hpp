@@ -45,8 +45,7 @@ class thread_call final : public thread_value<R> {
  public:
   template <class G, class... B>
   explicit thread_call(std::string name, G&& f, B&&... arguments)
-      : thread_value<R>(std::move(name)),
-        call_(std::in_place, std::forward<G>(f), std::forward<B>(arguments)...) {}
+      : thread_value<R>(std::move(name)), call_(std::in_place, std::forward<G>(f), std::forward<B>(arguments)...) {}
 
  private:
   void run() override {
@@ -73,18 +72,19 @@ class thread_call final : public thread_value<R> {
 
 }  // namespace detail
 
-/// A thread that runs a function once and keeps what it returned or threw. Move-only; a default-constructed or moved-from
-/// one is empty. Its destructor asks for a stop and waits, as std::jthread's does: a thread can only be asked, so that
-/// can take for ever (why there is no kill(): docs/why-no-thread-kill.md).
-/// Threads: const members, join and request_stop at once; moves and destruction by one thread. Fork: in a child made by
-/// fork() the thread does not exist; its destructor there does nothing.
+/// A thread that runs a function once and keeps what it returned or threw. Move-only; a default-constructed or
+/// moved-from one is empty. Its destructor asks for a stop and waits, as std::jthread's does: a thread can only be
+/// asked, so that can take for ever (why there is no kill(): docs/why-no-thread-kill.md).
+/// Threads: const members, join and request_stop at once; moves and destruction by one thread. Fork: in a child made
+/// by fork() the thread does not exist; its destructor there does nothing.
 template <class R>
 class thread {
   static_assert(!detail::is_not_callable<R>,
                 "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
                 "with a std::stop_token before them if the function takes one)");
-  static_assert(!std::is_rvalue_reference_v<R>,
-                "tandem: the function returns an rvalue reference, to what is gone when the thread has ended: return a value");
+  static_assert(
+      !std::is_rvalue_reference_v<R>,
+      "tandem: the function returns an rvalue reference, to what is gone when the thread has ended: return a value");
 
  public:
   /// An empty one.
@@ -103,16 +103,18 @@ class thread {
 
   /// Runs `f(arguments...)`, or `f(stop_token, arguments...)` if it takes one, in a new thread, at once. Function and
   /// arguments are decayed and copied; they are destroyed in that thread when the function has ended.
-  /// Blocks: never. Errors: resource_exhausted (pthread_create); what copying throws. Cost: one thread, two allocations.
+  /// Blocks: never. Errors: resource_exhausted (pthread_create); what copying throws. Cost: one thread, two
+  /// allocations.
   template <class F, class... A>
-    requires(!std::same_as<std::decay_t<F>, thread> && !unit_options<std::decay_t<F>>)
-  explicit thread(F&& f, A&&... arguments)
+  requires(!std::same_as<std::decay_t<F>, thread> && !unit_options<std::decay_t<F>>) explicit thread(F&& f,
+                                                                                                     A&&... arguments)
       : thread(thread_options{}, std::forward<F>(f), std::forward<A>(arguments)...) {}
   template <class F, class... A>
   thread(thread_options options, F&& f, A&&... arguments) {
-    static_assert(detail::callable_with<F, A...>,
-                  "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
-                  "with a std::stop_token before them if the function takes one)");
+    static_assert(
+        detail::callable_with<F, A...>,
+        "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
+        "with a std::stop_token before them if the function takes one)");
     if constexpr (detail::callable_with<F, A...>) {
       core_ = std::make_unique<detail::thread_call<R, std::decay_t<F>, std::decay_t<A>...>>(
           std::move(options.name), std::forward<F>(f), std::forward<A>(arguments)...);
@@ -121,8 +123,8 @@ class thread {
   }
 
   /// Waits until the thread has ended. Any number of times; never throws for what the function did.
-  /// Blocks: until then. Errors: std::system_error: invalid_argument on an empty one, resource_deadlock_would_occur in
-  /// the thread itself.
+  /// Blocks: until then. Errors: std::system_error: invalid_argument on an empty one, resource_deadlock_would_occur
+  /// in the thread itself.
   void join() { core().join(); }
   /// As join(), but for no longer than `timeout`, or until `deadline`: true if the thread has ended.
   /// Blocks: until then. Errors: as join().
@@ -146,9 +148,10 @@ class thread {
     return core_ && core_->ended() ? std::optional(core_->status()) : std::nullopt;
   }
   /// Asks the function to stop: the tokens of this thread see it. True if this call made the request.
-  /// Blocks: while the callbacks of tokens run.
+  /// Blocks: while the callbacks of tokens run. Errors: none; a callback that throws terminates.
   bool request_stop() { return core_ && core_->stops().request_stop(); }
   /// What asks this thread for a stop, also after this object is gone. Of an empty one: a source of nobody.
+  /// Errors: none.
   tandem::stop_source get_stop_source() const {
     return tandem::stop_source(core_ ? core_->stops() : std::stop_source(std::nostopstate));
   }
@@ -183,8 +186,8 @@ class thread {
 };
 
 template <class F, class... A>
-  requires(!unit_options<F>)
-thread(F, A...) -> thread<typename detail::deduced<F, A...>::type>;
+requires(!unit_options<F>) thread(F, A...)
+->thread<typename detail::deduced<F, A...>::type>;
 template <class F, class... A>
 thread(thread_options, F, A...) -> thread<typename detail::deduced<F, A...>::type>;
 

@@ -136,8 +136,8 @@ std::string exit_status::to_string() const {
 std::ostream& operator<<(std::ostream& out, const exit_status& status) { return out << status.to_string(); }
 
 std::string crash_report::to_string() const {
-  std::string text = "worker" + quoted(" ", worker) + " (pid " + std::to_string(pid) + ")" + quoted(", task ", task) + " " +
-                     status.to_string();
+  std::string text = "worker" + quoted(" ", worker) + " (pid " + std::to_string(pid) + ")" + quoted(", task ", task) +
+                     " " + status.to_string();
   if (attempt > 1) text += " at attempt " + std::to_string(attempt);
   if (!exception_type.empty()) text += "; uncaught " + exception_type;
   if (!message.empty()) text += ": " + message;

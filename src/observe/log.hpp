@@ -6,7 +6,8 @@
 
 namespace tandem::observe {
 
-/// Hands a message to the receiver of on_log, or in a worker to the forwarder. Never throws, never loses the caller's errno.
+/// Hands a message to the receiver of on_log, or in a worker to the forwarder. Never throws, never loses the caller's
+/// errno.
 void log(log_level, std::string_view text) noexcept;
 
 /// In a worker: where messages go instead. nullptr: the receiver of this process.

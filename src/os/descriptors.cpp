@@ -57,7 +57,8 @@ std::vector<int> open_descriptors() {
   if (directory == nullptr) {
     rlimit limit{};
     constexpr int most = 65536;
-    const int last = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < most ? static_cast<int>(limit.rlim_cur) : most;
+    const int last =
+        ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < most ? static_cast<int>(limit.rlim_cur) : most;
     for (int fd = 3; fd < last; ++fd) {
       if (::fcntl(fd, F_GETFD) >= 0) found.push_back(fd);
     }

@@ -1,5 +1,6 @@
 #pragma once
-// Where a test makes the n-th call into the kernel fail. Built with TANDEM_FAULTS; without it injected() is the constant 0.
+// Where a test makes the n-th call into the kernel fail. Built with TANDEM_FAULTS; without it injected() is the
+// constant 0.
 #include <atomic>
 
 namespace tandem::os {

@@ -22,7 +22,8 @@ bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, clock:
     until.tv_nsec = static_cast<long>(since % 1'000'000'000);
     timeout = &until;
   }
-  const long result = ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, expected, timeout, nullptr, FUTEX_BITSET_MATCH_ANY);
+  const long result =
+      ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, expected, timeout, nullptr, FUTEX_BITSET_MATCH_ANY);
   return result == 0 || errno != ETIMEDOUT;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
-// The kernel on one page: one thin function for each service that tandem uses. Unless its line says otherwise, a function
-// returns what the system call returns, or minus errno; it never throws; EINTR is dealt with inside. `injected()` (faults.hpp)
-// can make each of them fail, but those that close or end something.
+// The kernel on one page: one thin function for each service that tandem uses. Unless its line says otherwise, a
+// function returns what the system call returns, or minus errno; it never throws; EINTR is dealt with inside.
+// `injected()` (faults.hpp) can make each of them fail, but those that close or end something.
 #include <pthread.h>
 #include <sys/types.h>
 
@@ -26,17 +26,17 @@ long check(long result, const char* operation);
 
 constexpr clock::time_point never = clock::time_point::max();
 
-// ---- descriptors -----------------------------------------------------------------------------------------------------
-/// In a program whose standard input, output or error is closed, a new descriptor gets one of their numbers, and what is
-/// printed would go there: such a one is moved up. All functions here that make descriptors do so.
+// ---- descriptors --------------------------------------------------------------------------------------------------
+/// In a program whose standard input, output or error is closed, a new descriptor gets one of their numbers, and what
+/// is printed would go there: such a one is moved up. All functions here that make descriptors do so.
 int clear_of_standard(int fd) noexcept;
-int duplicate(int fd) noexcept;                       // close-on-exec
-int duplicate_onto(int from, int to) noexcept;        // close-on-exec; `to` is replaced
-int open_null() noexcept;                             // /dev/null, read and write, close-on-exec
-void close(int fd) noexcept;                          // never fails for the caller
-std::vector<int> open_descriptors();                  // those above 2; slow without /proc
-void raise_descriptor_limit() noexcept;               // soft limit to the hard one; remembers the old
-void restore_descriptor_limit() noexcept;             // as it was before that
+int duplicate(int fd) noexcept;                 // close-on-exec
+int duplicate_onto(int from, int to) noexcept;  // close-on-exec; `to` is replaced
+int open_null() noexcept;                       // /dev/null, read and write, close-on-exec
+void close(int fd) noexcept;                    // never fails for the caller
+std::vector<int> open_descriptors();            // those above 2; slow without /proc
+void raise_descriptor_limit() noexcept;         // soft limit to the hard one; remembers the old
+void restore_descriptor_limit() noexcept;       // as it was before that
 
 struct ready {
   int fd = -1;
@@ -45,7 +45,7 @@ struct ready {
 /// Waits until one of them is readable, closed or broken. The number that are; 0 at the deadline.
 int wait_ready(std::span<ready>, clock::time_point deadline = never) noexcept;
 
-// ---- memory ----------------------------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------------------------
 int anonymous_file(const char* name, std::size_t bytes) noexcept;  // memfd; bytes > 0: sized, and sealed at that size
 bool sealed_at(int fd, std::size_t bytes) noexcept;                // it is a memfd of that size that cannot be resized
 int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept;
@@ -55,7 +55,7 @@ int write_at(int fd, std::span<const std::byte>, std::size_t offset) noexcept;  
 int read_at(int fd, std::span<std::byte>, std::size_t offset) noexcept;         // all, or an error; ENODATA at the end
 long size_of(int fd) noexcept;
 
-// ---- sockets ---------------------------------------------------------------------------------------------------------
+// ---- sockets ------------------------------------------------------------------------------------------------------
 int socket_pair(std::array<file_descriptor, 2>& ends) noexcept;  // unix seqpacket: messages, whole or not at all
 int tell_sender(int fd) noexcept;                                // from now on receive() knows who sent
 constexpr std::size_t most_descriptors = 4;
@@ -68,16 +68,18 @@ struct message {
   pid_t sender = 0;
 };
 /// Sends one message, whole. -EPIPE if the peer is gone; no SIGPIPE.
-int send(int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors = {}) noexcept;
+int send(int fd, std::initializer_list<std::span<const std::byte>> parts,
+         std::span<const int> descriptors = {}) noexcept;
 message receive(int fd, std::span<std::byte> buffer) noexcept;
-/// As receive(), for the answer to what was sent: a next answer must not be taken for this one, so if even several tries
-/// fail (the kernel has no memory), the socket is shut down. Its size is never below zero: 0 is the end.
+/// As receive(), for the answer to what was sent: a next answer must not be taken for this one, so if even several
+/// tries fail (the kernel has no memory), the socket is shut down. Its size is never below zero: 0 is the end.
 message receive_answer(int fd, std::span<std::byte> buffer) noexcept;
 /// As send(), but tries again if the kernel is short of memory, and never waits for a peer that does not read: -EAGAIN.
-int send_now(int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors = {}) noexcept;
+int send_now(int fd, std::initializer_list<std::span<const std::byte>> parts,
+             std::span<const int> descriptors = {}) noexcept;
 void shut_down(int fd) noexcept;  // both ways: the peer sees its end
 
-// ---- processes -------------------------------------------------------------------------------------------------------
+// ---- processes ----------------------------------------------------------------------------------------------------
 pid_t own_pid() noexcept;
 pid_t own_tid() noexcept;
 pid_t fork_process() noexcept;  // fork(): the caller has one thread
@@ -97,15 +99,15 @@ ended_child reap(int pidfd) noexcept;  // waits for, and reaps, a child made by 
 [[noreturn]] void exit_now(int code) noexcept;
 void name_thread(const char* name) noexcept;  // the first 15 bytes, as ps shows it
 int adopt_orphans() noexcept;                 // PR_SET_CHILD_SUBREAPER
-int die_with_parent() noexcept;               // PR_SET_PDEATHSIG: only where the parent's forking thread is its only one
+int die_with_parent() noexcept;  // PR_SET_PDEATHSIG: only where the parent's forking thread is its only one
 int lead_group() noexcept;
-int allowed_cpus() noexcept;                  // in the affinity mask
+int allowed_cpus() noexcept;  // in the affinity mask
 
-// ---- threads ---------------------------------------------------------------------------------------------------------
+// ---- threads ------------------------------------------------------------------------------------------------------
 int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept;
 void join_thread(pthread_t) noexcept;
 
-// ---- signals ---------------------------------------------------------------------------------------------------------
+// ---- signals ------------------------------------------------------------------------------------------------------
 void block_signals() noexcept;
 void unblock_signals() noexcept;       // the empty mask
 void default_dispositions() noexcept;  // of every signal
@@ -123,12 +125,12 @@ class signal_guard {
   std::array<unsigned long, 16> old_{};  // a sigset_t
 };
 
-// ---- futex -----------------------------------------------------------------------------------------------------------
+// ---- futex --------------------------------------------------------------------------------------------------------
 /// Waits while `word` is `expected`; false at the deadline. May return early.
 bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, clock::time_point deadline = never) noexcept;
 void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept;
 
-// ---- /proc and cgroups: nothing where they are not mounted -----------------------------------------------------------------
+// ---- /proc and cgroups: nothing where they are not mounted --------------------------------------------------------
 int thread_count();  // of this process, without those of a sanitizer; without /proc 1, or 2 for several
 std::vector<pid_t> children_of(pid_t);
 std::size_t resident_bytes(pid_t);

@@ -20,7 +20,8 @@ int anonymous_file(const char* name, std::size_t bytes) noexcept {
   if (!fd) return -errno;
   if (bytes == 0) return fd.release();
   // Sealed, since a peer that shrinks it would make our next access a SIGBUS.
-  if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0 || ::fcntl(fd.get(), F_ADD_SEALS, size_seals) != 0) return -errno;
+  if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0 || ::fcntl(fd.get(), F_ADD_SEALS, size_seals) != 0)
+    return -errno;
   return fd.release();
 }
 

@@ -40,7 +40,8 @@ pid_t fork_process() noexcept {
 namespace {
 
 // The word in which glibc keeps this thread's id, or nullptr where it cannot be found. It stands 16 bytes before the
-// robust list head in struct pthread (glibc 2.36, nptl/descr.h); a wrong guess is noticed, since the word must hold our tid.
+// robust list head in struct pthread (glibc 2.36, nptl/descr.h); a wrong guess is noticed, since the word must hold our
+// tid.
 pid_t* thread_id_word(void** robust_head, std::size_t* robust_size) noexcept {
   if (::syscall(SYS_get_robust_list, 0, robust_head, robust_size) != 0 || *robust_head == nullptr) return nullptr;
   auto* word = reinterpret_cast<pid_t*>(static_cast<std::byte*>(*robust_head) - 16);
@@ -110,7 +111,9 @@ ended_child reap_any(bool blocking) noexcept {
   while (child.pid < 0 && errno == EINTR);
   if (child.pid < 0) child.pid = -errno;
   child.value = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  const auto ns = [](const timeval& t) { return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_usec * 1'000; };
+  const auto ns = [](const timeval& t) {
+    return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_usec * 1'000;
+  };
   child.cpu_ns = ns(usage.ru_utime) + ns(usage.ru_stime);
   child.peak_bytes = static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
   return child;

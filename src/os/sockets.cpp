@@ -37,7 +37,8 @@ int tell_sender(int fd) noexcept {
 
 namespace {
 
-int send_with(int flags, int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors) noexcept {
+int send_with(int flags, int fd, std::initializer_list<std::span<const std::byte>> parts,
+              std::span<const int> descriptors) noexcept {
   if (const int e = injected()) return -e;
   std::array<iovec, 4> vectors{};
   std::size_t count = 0;
@@ -71,7 +72,8 @@ int send(int fd, std::initializer_list<std::span<const std::byte>> parts, std::s
   return send_with(0, fd, parts, descriptors);
 }
 
-int send_now(int fd, std::initializer_list<std::span<const std::byte>> parts, std::span<const int> descriptors) noexcept {
+int send_now(int fd, std::initializer_list<std::span<const std::byte>> parts,
+             std::span<const int> descriptors) noexcept {
   int result = 0;
   for (int tries = 0; tries < most_tries; ++tries) {
     result = send_with(MSG_DONTWAIT, fd, parts, descriptors);
@@ -87,7 +89,8 @@ message receive(int fd, std::span<std::byte> buffer) noexcept {
     return got;
   }
   iovec part{buffer.data(), buffer.size()};
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * most_descriptors) + CMSG_SPACE(sizeof(ucred))> control{};
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * most_descriptors) + CMSG_SPACE(sizeof(ucred))>
+      control{};
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;

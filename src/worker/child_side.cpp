@@ -131,8 +131,9 @@ void publish_exception(const std::exception_ptr& exception) {
 void publish_value(std::span<const std::byte> bytes) {
   const int failed = publish(bytes, phase::value, phase::value_out);
   if (failed == 0) return;
-  publish_exception(std::make_exception_ptr(resource_exhausted(
-      "handing over a result of " + std::to_string(bytes.size()) + " bytes", std::error_code(failed, std::generic_category()))));
+  publish_exception(
+      std::make_exception_ptr(resource_exhausted("handing over a result of " + std::to_string(bytes.size()) + " bytes",
+                                                 std::error_code(failed, std::generic_category()))));
 }
 
 std::vector<std::byte> read_call(int memfd) {
@@ -149,14 +150,16 @@ std::vector<std::byte> execute(const worker_start& start) {
   if (start.call_memfd >= 0) call = far = read_call(start.call_memfd);
   reader in = detail::make_reader(call);
   writer out;
-  // SAFETY: read_code() only gives addresses of code, and the call was made by detail::make_call, which names a run_call.
+  // SAFETY: read_code() only gives addresses of code, and the call was made by detail::make_call, which names a
+  // run_call.
   const auto entry = reinterpret_cast<detail::entry>(const_cast<void*>(detail::read_code(in)));
   entry(in, out);
   return detail::take_bytes(std::move(out));
 }
 
 void warn_of_lost_output() noexcept {
-  if (!flush_output()) observe::log(log_level::warning, "some of what it printed could not be written to standard output");
+  if (!flush_output())
+    observe::log(log_level::warning, "some of what it printed could not be written to standard output");
 }
 
 void become_worker(const worker_start& start) {

@@ -15,14 +15,14 @@ struct worker_start {
   std::string name;
   std::span<const std::byte> call;  // empty: in the memfd
   int call_memfd = -1;
-  int door = -1;           // to the server
-  int parent_pidfd = -1;   // of the program that started it
-  int server_pidfd = -1;   // of the server that clones it
+  int door = -1;          // to the server
+  int parent_pidfd = -1;  // of the program that started it
+  int server_pidfd = -1;  // of the server that clones it
   std::span<const int> to_close;
 };
 
-/// Once in the keeper, before the preload, so that server and workers inherit it: what happens at exit and std::terminate,
-/// and how standard output is buffered.
+/// Once in the keeper, before the preload, so that server and workers inherit it: what happens at exit and
+/// std::terminate, and how standard output is buffered.
 void prepare_child_side();
 
 /// The life of a worker, from the clone to _exit.

@@ -1,13 +1,11 @@
 // tandem::init() before main, for a program whose main cannot be edited.
-#include <link.h>
-
-#include <cstddef>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 
 #include <tandem/init.hpp>
+
+#include "os/own_module.hpp"
 
 namespace {
 
@@ -20,30 +18,10 @@ void initialise() noexcept {
   }
 }
 
-// True if this file was linked into a shared library: then the first object of the process, the program, does not hold it.
-bool in_a_library() {
-  struct looked {
-    std::uintptr_t address;
-    bool first = true;
-    bool in_program = false;
-  } state{reinterpret_cast<std::uintptr_t>(&in_a_library)};
-  dl_iterate_phdr(
-      [](dl_phdr_info* object, std::size_t, void* argument) {
-        auto* s = static_cast<looked*>(argument);
-        for (int i = 0; i < object->dlpi_phnum; ++i) {
-          const auto& segment = object->dlpi_phdr[i];
-          const std::uintptr_t begin = object->dlpi_addr + segment.p_vaddr;
-          if (segment.p_type == PT_LOAD && s->address >= begin && s->address < begin + segment.p_memsz) s->in_program = true;
-        }
-        return 1;  // the program is the first
-      },
-      &state);
-  return !state.in_program;
-}
-
-// In a library this is the only moment before main: when it is loaded. Globals that are made later are not in the workers.
+// In a library this is the only moment before main: when it is loaded. Globals that are made later are not in the
+// workers.
 [[gnu::constructor]] void at_load() {
-  if (in_a_library()) initialise();
+  if (!tandem::os::in_program(reinterpret_cast<const void*>(&at_load))) initialise();
 }
 
 }  // namespace

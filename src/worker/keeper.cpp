@@ -39,7 +39,8 @@ void cover_descriptors(const keeper& k) {
   }
 }
 
-void say(const keeper& k, const keeper_message& message, std::span<const std::byte> rest = {}, std::span<const int> fds = {}) {
+void say(const keeper& k, const keeper_message& message, std::span<const std::byte> rest = {},
+         std::span<const int> fds = {}) {
   // If it cannot be said, our end says it: the host waits for an answer.
   if (os::send_now(k.control.get(), {bytes_of(message), rest}, fds) < 0) os::shut_down(k.control.get());
 }
@@ -61,8 +62,10 @@ bool preloaded(const keeper& k, const std::function<void()>& preload) {
     }
     if (os::thread_count() > 1) {
       throw std::logic_error(
-          "tandem::init: the preload function left threads running; the fork server must have one thread, so that no lock "
-          "that another one holds is ever copied. Join them in the preload, or start them with on_worker_start in each worker.");
+          "tandem::init: the preload function left threads running; the fork server must have one thread, so that no "
+          "lock "
+          "that another one holds is ever copied. Join them in the preload, or start them with on_worker_start in each "
+          "worker.");
     }
     return true;
   } catch (...) {
@@ -71,7 +74,8 @@ bool preloaded(const keeper& k, const std::function<void()>& preload) {
     detail::encode_exception(bytes, std::current_exception());
     if (bytes.size() > most_inline_bytes) {
       bytes.clear();
-      detail::encode_exception(bytes, std::make_exception_ptr(tandem::error("the preload function threw an exception that is too long")));
+      detail::encode_exception(
+          bytes, std::make_exception_ptr(tandem::error("the preload function threw an exception that is too long")));
     }
     say(k, {keeper_word::preload_threw}, bytes);
     return false;
@@ -145,7 +149,8 @@ bool serve_host(keeper& k) {
 
 }  // namespace
 
-void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& host_ledger, const std::function<void()>& preload) {
+void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& host_ledger,
+                const std::function<void()>& preload) {
   keeper k;
   try {
     k.control = std::move(control);

@@ -35,7 +35,8 @@ const ending_line& ledger::line(std::uint32_t slot) const noexcept {
 
 // An exhausted machine says so here, where it can be thrown, and not by SIGBUS when the page is touched.
 void ledger::reserve_more() {
-  if (reserved_ == slot_count) os::throw_failed("tandem: worker slots", EAGAIN, "too many workers at once; join some first");
+  if (reserved_ == slot_count)
+    os::throw_failed("tandem: worker slots", EAGAIN, "too many workers at once; join some first");
   const std::size_t lines = reserved_ * sizeof(ending_line);
   os::check(os::reserve(file_.get(), lines, reserved_at_once * sizeof(ending_line)), "fallocate");
   os::check(os::reserve(file_.get(), page_offset(reserved_), reserved_at_once * page_bytes), "fallocate");

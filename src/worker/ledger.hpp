@@ -46,7 +46,7 @@ static_assert(sizeof(slot_page) == page_bytes);
 
 struct ending_line {
   std::atomic<std::uint32_t> reaped;  // 1: the rest is there (release/acquire)
-  std::int32_t value;             // the exit code, or minus the signal
+  std::int32_t value;                 // the exit code, or minus the signal
   std::int64_t cpu_ns;
   std::int64_t peak_bytes;
   std::int64_t unused;
@@ -71,8 +71,8 @@ class ledger {
   int descriptor() const noexcept { return file_.get(); }
   /// A slot with a clean page. resource_exhausted if all are in use or memory is.
   std::uint32_t take();
-  /// Gives back a slot whose worker has ended, once the server has written its line; `abandoned`: the server is dead, or
-  /// never had it.
+  /// Gives back a slot whose worker has ended, once the server has written its line; `abandoned`: the server is dead,
+  /// or never had it.
   void give_back(std::uint32_t slot, bool written_by_server);
   slot_page& page(std::uint32_t slot) const noexcept;
   const ending_line& line(std::uint32_t slot) const noexcept;

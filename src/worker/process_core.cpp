@@ -32,7 +32,8 @@ std::string name_or_number(const std::string& given) {
 void throw_no_state() { throw std::future_error(std::future_errc::no_state); }
 
 void throw_empty_join() {
-  throw std::system_error(std::make_error_code(std::errc::invalid_argument), "tandem: join of an empty thread or process");
+  throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                          "tandem: join of an empty thread or process");
 }
 
 void process_core::told_worker::operator()() const noexcept {
@@ -40,7 +41,7 @@ void process_core::told_worker::operator()() const noexcept {
   os::futex_wake_all(page->stop);
 }
 
-// ---- the start -----------------------------------------------------------------------------------------------------------------
+// ---- the start ----------------------------------------------------------------------------------------------------
 
 process_core::process_core(process_start options, std::vector<std::byte> call)
     : runtime_(&worker::runtime::get()),
@@ -67,7 +68,8 @@ void process_core::start(std::vector<std::byte> call) {
   for (int servers = 0; servers < most_servers; ++servers) {
     if (try_start(call, memfd.get())) return;
   }
-  throw tandem::error("tandem: the fork server died " + std::to_string(most_servers) + " times while it started one process");
+  throw tandem::error("tandem: the fork server died " + std::to_string(most_servers) +
+                      " times while it started one process");
 }
 
 // False if the server died before anything of the worker ran.
@@ -86,7 +88,8 @@ bool process_core::try_start(std::span<const std::byte> call, int memfd) {
   }
   using outcome = worker::server_link::outcome;
   if (answer.how == outcome::lost) {
-    // The worker may exist. Whoever is first at its page decides: it begins, or it never does. The slot is not used again.
+    // The worker may exist. Whoever is first at its page decides: it begins, or it never does. The slot is not used
+    // again.
     auto fresh = static_cast<std::uint32_t>(worker::phase::fresh);
     if (page_->state.compare_exchange_strong(fresh, static_cast<std::uint32_t>(worker::phase::revoked))) return false;
     lost_ = true;
@@ -120,7 +123,7 @@ process_core::~process_core() {
 
 bool process_core::of_this_process() const noexcept { return epoch_ == worker::fork_epoch(); }
 
-// ---- the end -------------------------------------------------------------------------------------------------------------------
+// ---- the end ------------------------------------------------------------------------------------------------------
 
 bool process_core::ended(clock::time_point deadline) const {
   if (lost_) return true;
@@ -208,7 +211,8 @@ void process_core::collect_result(worker::phase reached) {
   auto answer = link_->ask({worker::request_kind::fetch, slot_});
   try {
     if (answer.how != worker::server_link::outcome::answered) {
-      throw tandem::error("tandem: the fork server died with the result of " + name_ + ", which was too large for a page");
+      throw tandem::error("tandem: the fork server died with the result of " + name_ +
+                          ", which was too large for a page");
     }
     if (answer.said.error != 0 || !answer.descriptor) {
       const int error = answer.said.error != 0 ? answer.said.error : EMFILE;
@@ -264,17 +268,19 @@ void process_core::collect_log() {
     observe::log(static_cast<log_level>(level), who + std::string(log.data() + at + 3, length));
     at += 3 + length;
   }
-  if (dropped != 0) observe::log(log_level::warning, who + std::to_string(dropped) + " messages did not fit and are lost");
+  if (dropped != 0)
+    observe::log(log_level::warning, who + std::to_string(dropped) + " messages did not fit and are lost");
 }
 
-// ---- signals -------------------------------------------------------------------------------------------------------------------
+// ---- signals ------------------------------------------------------------------------------------------------------
 
 void process_core::send(int number) {
   if (lost_) return;
   sent_.fetch_or(std::uint64_t{1} << (number - 1));
   const int result = os::send_signal(pidfd_.get(), number);
   if (result < 0 && result != -ESRCH) {
-    throw std::system_error(-result, std::generic_category(), "tandem: signal " + std::to_string(number) + " to " + name_);
+    throw std::system_error(-result, std::generic_category(),
+                            "tandem: signal " + std::to_string(number) + " to " + name_);
   }
 }
 
@@ -307,16 +313,14 @@ void process_core::finish() noexcept {
   }
   try {
     const std::lock_guard lock(mutex_);
-    collect();  // for its messages
+    collect();     // for its messages
   } catch (...) {  // nobody will ask any more
   }
 }
 
-worker_info process_core::describe() const {
-  return {pid_, name_, true, {}, since_, os::resident_bytes(pid_)};
-}
+worker_info process_core::describe() const { return {pid_, name_, true, {}, since_, os::resident_bytes(pid_)}; }
 
-// ---- the handle ----------------------------------------------------------------------------------------------------------------
+// ---- the handle ---------------------------------------------------------------------------------------------------
 
 process_handle::process_handle() noexcept = default;
 process_handle::process_handle(process_start options, std::vector<std::byte> call)
@@ -367,11 +371,13 @@ pid_t process_handle::id() const noexcept { return core_ ? core_->id() : 0; }
 int process_handle::native_handle() const noexcept { return core_ ? core_->pidfd() : -1; }
 
 void process_handle::signal(int number) const {
-  if (!core_) throw std::system_error(std::make_error_code(std::errc::no_such_process), "tandem: signal to an empty process");
+  if (!core_)
+    throw std::system_error(std::make_error_code(std::errc::no_such_process), "tandem: signal to an empty process");
   core().signal(number);
 }
 void process_handle::kill() const {
-  if (!core_) throw std::system_error(std::make_error_code(std::errc::no_such_process), "tandem: kill of an empty process");
+  if (!core_)
+    throw std::system_error(std::make_error_code(std::errc::no_such_process), "tandem: kill of an empty process");
   core().kill();
 }
 

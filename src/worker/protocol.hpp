@@ -14,10 +14,10 @@ constexpr std::size_t most_name_bytes = 255;
 constexpr std::size_t buffer_bytes = most_inline_bytes + 1024;
 
 enum class request_kind : std::uint32_t {
-  start,     // + name, + call, or a memfd with the call
-  sync,      // answered when the line of every worker that has ended is written
-  fetch,     // the memfd with the result of an ended worker
-  abandon,   // ends a worker whose pidfd did not arrive
+  start,    // + name, + call, or a memfd with the call
+  sync,     // answered when the line of every worker that has ended is written
+  fetch,    // the memfd with the result of an ended worker
+  abandon,  // ends a worker whose pidfd did not arrive
 };
 
 struct request {
@@ -45,10 +45,10 @@ struct door_message {
 
 // What the keeper says to the host.
 enum class keeper_word : std::uint32_t {
-  ready,           // the preload is done
-  preload_threw,   // + an encoded exception
-  server,          // + the socket of a new server
-  failed,          // error, operation
+  ready,          // the preload is done
+  preload_threw,  // + an encoded exception
+  server,         // + the socket of a new server
+  failed,         // error, operation
 };
 
 struct keeper_message {

@@ -25,21 +25,24 @@ std::atomic<runtime*> current{nullptr};  // never deleted: units of static durat
 std::mutex making;
 
 [[noreturn]] void throw_threads_run(const char* what_fails) {
-  throw not_initialised(
-      std::string("tandem: ") + what_fails +
-      " while other threads run: the fork server is a copy of this program, and could copy a lock that one of them holds. "
-      "Write tandem::init(); as the first line of main (a test program without a main of its own: link tandem::gtest_main; a "
-      "library: link tandem::init_before_main).");
+  throw not_initialised(std::string("tandem: ") + what_fails +
+                        " while other threads run: the fork server is a copy of this program, and could copy a lock "
+                        "that one of them holds. "
+                        "Write tandem::init(); as the first line of main (a test program without a main of its own: "
+                        "link tandem::gtest_main; a "
+                        "library: link tandem::init_before_main).");
 }
 
 void require_role() {
   if (os::current_role() == os::role::detached) {
     throw not_initialised(
-        "tandem: this process is a copy that fork() made of one that uses tandem; it cannot start workers. Start them in the "
+        "tandem: this process is a copy that fork() made of one that uses tandem; it cannot start workers. Start them "
+        "in the "
         "original, or exec a program that calls tandem::init().");
   }
   if (os::current_role() == os::role::keeper) {
-    throw not_initialised("tandem: the preload function cannot start worker processes; start them after tandem::init().");
+    throw not_initialised(
+        "tandem: the preload function cannot start worker processes; start them after tandem::init().");
   }
 }
 
@@ -61,7 +64,8 @@ runtime& runtime::get() {
   if (runtime* made = current.load(std::memory_order_acquire)) return *made;
   const std::lock_guard lock(making);
   if (runtime* made = current.load(std::memory_order_acquire)) return *made;
-  if (os::current_role() == os::role::host && os::thread_count() > 1) throw_threads_run("the first worker process was to start");
+  if (os::current_role() == os::role::host && os::thread_count() > 1)
+    throw_threads_run("the first worker process was to start");
   return make({});
 }
 
@@ -72,7 +76,8 @@ void runtime::initialise(init_options options) {
   if (current.load(std::memory_order_acquire) != nullptr) {
     if (options.preload) {
       throw std::logic_error(
-          "tandem::init: the fork server runs already, so this preload would never run. Call init with it once, before any "
+          "tandem::init: the fork server runs already, so this preload would never run. Call init with it once, before "
+          "any "
           "other init and before the first worker process.");
     }
     return;
@@ -90,7 +95,7 @@ void runtime::forget_connections() noexcept {
   if (original->link_) os::close(original->link_->descriptor());
 }
 
-// ---- the keeper --------------------------------------------------------------------------------------------------------------
+// ---- the keeper ---------------------------------------------------------------------------------------------------
 
 void runtime::start_keeper() {
   std::cout.flush();
@@ -115,7 +120,8 @@ void runtime::report_keeper_death() {
   crash_report report;
   report.task = preload_ ? "tandem::init, preload" : "tandem::init";
   report.worker = "keeper";
-  report.status = ended.value < 0 ? exit_status::make(ending::signalled, -ended.value) : exit_status::make(ending::exited, ended.value);
+  report.status = ended.value < 0 ? exit_status::make(ending::signalled, -ended.value)
+                                  : exit_status::make(ending::exited, ended.value);
   if (ended.value < 0) throw worker_crashed(std::move(report));
   throw worker_exited(std::move(report));
 }
@@ -161,13 +167,15 @@ file_descriptor runtime::ask_keeper() {
       if (answer.said.word == keeper_word::failed) {
         os::throw_failed(std::string(get_text(answer.said.operation)).c_str(), answer.said.error);
       }
-      if (!answer.descriptor) os::throw_failed("recvmsg", EMFILE, "no descriptor is free for the socket of the fork server");
+      if (!answer.descriptor)
+        os::throw_failed("recvmsg", EMFILE, "no descriptor is free for the socket of the fork server");
       return std::move(answer.descriptor);
     }
     if (restarted) throw tandem::error("tandem: the keeper of the fork server died twice in a row");
     if (os::thread_count() > 1) {
       throw not_initialised(
-          "tandem: both the fork server and its keeper were killed, and they cannot be made again while other threads run. "
+          "tandem: both the fork server and its keeper were killed, and they cannot be made again while other threads "
+          "run. "
           "No worker process can be started until this program is.");
     }
     os::reap(keeper_.get());
@@ -175,7 +183,7 @@ file_descriptor runtime::ask_keeper() {
   }
 }
 
-// ---- the server --------------------------------------------------------------------------------------------------------------
+// ---- the server ---------------------------------------------------------------------------------------------------
 
 file_descriptor runtime::open_door() {
   std::array<file_descriptor, 2> ends;

@@ -1,6 +1,6 @@
 #pragma once
-// What this process has of tandem's processes: its keeper or, in a worker, its door to the server; the connection to the
-// server; the ledger of its workers.
+// What this process has of tandem's processes: its keeper or, in a worker, its door to the server; the connection to
+// the server; the ledger of its workers.
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -25,7 +25,8 @@ class runtime {
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;
 
-  /// The connection to a server that lived a moment ago; makes a new one if need be. not_initialised, resource_exhausted.
+  /// The connection to a server that lived a moment ago; makes a new one if need be. not_initialised,
+  /// resource_exhausted.
   std::shared_ptr<server_link> link();
   ledger& slots() noexcept { return slots_; }
 

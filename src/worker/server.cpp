@@ -71,7 +71,7 @@ class server {
   host_ties ties_;
   file_descriptor self_pidfd_;
   file_descriptor children_;
-  std::array<file_descriptor, 2> door_;  // ours, the workers'
+  std::array<file_descriptor, 2> door_;           // ours, the workers'
   std::vector<std::unique_ptr<client>> clients_;  // the host first
   std::unordered_map<pid_t, clone> workers_;
   std::vector<std::byte> buffer_ = std::vector<std::byte>(buffer_bytes);
@@ -92,7 +92,8 @@ server::server(file_descriptor host, host_ties ties) : ties_(std::move(ties)) {
 }
 
 std::vector<int> server::own_descriptors() const {
-  std::vector<int> ours = {self_pidfd_.get(), children_.get(), door_[0].get(), ties_.keeper_pidfd.get(), ties_.lines->descriptor()};
+  std::vector<int> ours = {self_pidfd_.get(), children_.get(), door_[0].get(), ties_.keeper_pidfd.get(),
+                           ties_.lines->descriptor()};
   const auto add = [&](const file_descriptor& fd) {
     if (fd) ours.push_back(fd.get());
   };
@@ -130,11 +131,13 @@ void server::start(client& c, const request& asked, std::span<const std::byte> r
     return send_failure(c, "recvmsg", EMFILE);
   }
   // SAFETY: a whole page of a sealed ledger.
-  clone_worker(c, asked, *static_cast<slot_page*>(page), rest, asked.call_in_memfd != 0 ? got.descriptors[0].get() : -1);
+  clone_worker(c, asked, *static_cast<slot_page*>(page), rest,
+               asked.call_in_memfd != 0 ? got.descriptors[0].get() : -1);
   os::unmap(page, page_bytes);
 }
 
-void server::clone_worker(client& c, const request& asked, slot_page& page, std::span<const std::byte> rest, int call_memfd) {
+void server::clone_worker(client& c, const request& asked, slot_page& page, std::span<const std::byte> rest,
+                          int call_memfd) {
   // Everything that can fail is done before the clone.
   std::vector<int> to_close = own_descriptors();
   worker_start begin;
@@ -321,7 +324,8 @@ void server::run() {
 void run_server(file_descriptor host, host_ties ties) {
   try {
     server(std::move(host), std::move(ties)).run();
-  } catch (...) {  // no descriptor or no memory, before the first request: the host sees our end, and the keeper makes another
+  } catch (...) {  // no descriptor or no memory, before the first request: the host sees our end, and the keeper makes
+                   // another
     os::exit_now(1);
   }
 }

@@ -1,5 +1,6 @@
 #pragma once
-// The fork server: a copy of the program that stays single-threaded, and from which every worker is cloned. And its keeper.
+// The fork server: a copy of the program that stays single-threaded, and from which every worker is cloned. And its
+// keeper.
 #include <functional>
 
 #include <tandem/file_descriptor.hpp>
@@ -15,8 +16,8 @@ struct host_ties {
   ledger* lines = nullptr;  // of the host
 };
 
-/// The life of the keeper: runs `preload`, then makes a server whenever the host asks and none is there, until the host is
-/// gone; then it ends all that descends from it.
+/// The life of the keeper: runs `preload`, then makes a server whenever the host asks and none is there, until the host
+/// is gone; then it ends all that descends from it.
 [[noreturn]] void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& host_ledger,
                              const std::function<void()>& preload);
 

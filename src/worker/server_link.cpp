@@ -6,16 +6,16 @@
 
 namespace tandem::worker {
 
-server_link::answer server_link::ask(const request& asked, std::span<const std::byte> name, std::span<const std::byte> call,
-                                     int memfd) {
+server_link::answer server_link::ask(const request& asked, std::span<const std::byte> name,
+                                     std::span<const std::byte> call, int memfd) {
   answer result;
   const std::lock_guard lock(asking_);
   if (broken()) {
     result.how = outcome::unsent;
     return result;
   }
-  const int sent = os::send(socket_.get(), {bytes_of(asked), name, call},
-                            memfd < 0 ? std::span<const int>() : std::span(&memfd, 1));
+  const int sent =
+      os::send(socket_.get(), {bytes_of(asked), name, call}, memfd < 0 ? std::span<const int>() : std::span(&memfd, 1));
   if (sent == -EPIPE || sent == -ECONNRESET || sent == -ENOTCONN) {
     broken_.store(true, std::memory_order_release);
     result.how = outcome::unsent;

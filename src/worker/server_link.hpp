@@ -27,7 +27,8 @@ class server_link {
     bool descriptor_lost = false;  // the table of descriptors of this process is full
   };
   /// Errors: resource_exhausted if this side cannot send or receive, and the server lives.
-  answer ask(const request&, std::span<const std::byte> name = {}, std::span<const std::byte> call = {}, int memfd = -1);
+  answer ask(const request&, std::span<const std::byte> name = {}, std::span<const std::byte> call = {},
+             int memfd = -1);
 
   bool broken() const noexcept { return broken_.load(std::memory_order_acquire); }
   int descriptor() const noexcept { return socket_.get(); }

@@ -14,7 +14,8 @@ namespace tandem {
 
 namespace {
 
-// The service thread of a worker process: waits for a stop, and passes it on. It is never joined: the process ends around it.
+// The service thread of a worker process: waits for a stop, and passes it on. It is never joined: the process ends
+// around it.
 struct listener {
   std::stop_source stops;
   worker::slot_page* page = nullptr;

@@ -20,13 +20,13 @@ constexpr std::uint32_t somebody_waits = std::numeric_limits<std::uint32_t>::max
 
 std::string name_or_number(std::string given) {
   static std::atomic<unsigned> number{0};
-  return given.empty() ? "thread-" + std::to_string(number.fetch_add(1, std::memory_order_relaxed) + 1) : std::move(given);
+  return given.empty() ? "thread-" + std::to_string(number.fetch_add(1, std::memory_order_relaxed) + 1)
+                       : std::move(given);
 }
 
 }  // namespace
 
-thread_core::thread_core(std::string name)
-    : named_(!name.empty()), epoch_(worker::fork_epoch()) {
+thread_core::thread_core(std::string name) : named_(!name.empty()), epoch_(worker::fork_epoch()) {
   if (name.find('\0') != std::string::npos) throw std::invalid_argument("tandem: a name has no zero byte in it");
   name_ = name_or_number(std::move(name));
 }
@@ -89,11 +89,13 @@ void thread_core::join() { join_until(os::never); }
 
 bool thread_core::join_until(clock::time_point deadline) {
   if (worker::current_unit() == this) {
-    throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur), "tandem: a thread cannot join itself");
+    throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                            "tandem: a thread cannot join itself");
   }
   if (joined()) return true;
   if (deadline != os::never) {
-    for (std::uint32_t seen = ended_.load(std::memory_order_acquire); seen != 1; seen = ended_.load(std::memory_order_acquire)) {
+    for (std::uint32_t seen = ended_.load(std::memory_order_acquire); seen != 1;
+         seen = ended_.load(std::memory_order_acquire)) {
       if (clock::now() >= deadline) return false;
       if (seen == 0) ended_.compare_exchange_strong(seen, 2, std::memory_order_acq_rel);
       os::futex_wait(ended_, 2, deadline);

@@ -42,7 +42,9 @@ void compare(const std::string& what, const std::map<std::string, int>& before, 
   for (const auto& [target, count] : after) {
     const auto found = before.find(target);
     const int old = found == before.end() ? 0 : found->second;
-    if (count > old) leaks.push_back(what + " " + target + ": " + std::to_string(old) + " before, " + std::to_string(count) + " after");
+    if (count > old)
+      leaks.push_back(what + " " + target + ": " + std::to_string(old) + " before, " + std::to_string(count) +
+                      " after");
   }
 }
 
@@ -51,7 +53,8 @@ std::vector<std::string> differences(const stock& before, const stock& after) {
   compare("descriptor", before.descriptors, after.descriptors, leaks);
   compare("descriptor of the servers", before.descendant_descriptors, after.descendant_descriptors, leaks);
   const auto count = [&](const char* what, auto old, auto now) {
-    if (now > old) leaks.push_back(std::string(what) + ": " + std::to_string(old) + " before, " + std::to_string(now) + " after");
+    if (now > old)
+      leaks.push_back(std::string(what) + ": " + std::to_string(old) + " before, " + std::to_string(now) + " after");
   };
   count("threads", before.threads, after.threads);
   count("maps of shared memory", before.memory_maps, after.memory_maps);

@@ -12,8 +12,8 @@ namespace tandem::test {
 struct stock {
   std::map<std::string, int> descriptors;  // what they refer to, and how many
   int threads = 0;
-  int memory_maps = 0;                     // of memfds
-  std::vector<std::string> shared_files;   // in /dev/shm
+  int memory_maps = 0;                    // of memfds
+  std::vector<std::string> shared_files;  // in /dev/shm
   std::size_t descendants = 0;
   std::map<std::string, int> descendant_descriptors;  // of keeper and server together
 };

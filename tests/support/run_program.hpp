@@ -8,7 +8,7 @@
 namespace tandem::test {
 
 struct ran {
-  int code = -1;    // -1: a signal ended it
+  int code = -1;  // -1: a signal ended it
   int signal = 0;
   std::string out;  // standard output
   std::string err;
@@ -26,9 +26,9 @@ class running_program {
   running_program& operator=(const running_program&) = delete;
 
   pid_t pid() const noexcept { return pid_; }
-  std::string read_line();      // empty at the end
+  std::string read_line();  // empty at the end
   std::string read_rest();
-  ran wait();                   // code and signal only
+  ran wait();  // code and signal only
 
  private:
   pid_t pid_ = -1;

@@ -37,7 +37,8 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
-// Not safe in a signal handler, strictly; but this process is about to abort, and a test that hangs has to be understood.
+// Not safe in a signal handler, strictly; but this process is about to abort, and a test that hangs has to be
+// understood.
 void bark(int) {
   std::fputs("the watchdog: this test hangs; the stacks of its threads:\n", stderr);
   write_stack(0);

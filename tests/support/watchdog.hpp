@@ -2,8 +2,8 @@
 // A test that hangs says where, and dies.
 namespace tandem::test {
 
-/// While it lives: after that many seconds every thread of this process writes its stack to standard error, and what its
-/// descendants wait for is listed; then the process aborts.
+/// While it lives: after that many seconds every thread of this process writes its stack to standard error, and what
+/// its descendants wait for is listed; then the process aborts.
 class watchdog {
  public:
   explicit watchdog(unsigned seconds);

@@ -33,7 +33,18 @@ class deaths : public tandem::test::checked {
 }
 
 // Leaves in one of the ways; which one is an argument, so that one function has them all.
-enum class way { exit, underscore_exit, quick_exit, abort, segv, kill, terminate, thread_throws, noexcept_throws, pthread_exit };
+enum class way {
+  exit,
+  underscore_exit,
+  quick_exit,
+  abort,
+  segv,
+  kill,
+  terminate,
+  thread_throws,
+  noexcept_throws,
+  pthread_exit
+};
 
 void throw_domain_error() { throw std::domain_error("through noexcept"); }
 void through_noexcept() noexcept { throw_domain_error(); }
@@ -184,7 +195,7 @@ TEST_F(deaths, a_full_ladder_in_an_assignment) {
   p.kill();
 }
 
-// ---- where it dies -------------------------------------------------------------------------------------------------------------
+// ---- where it dies ------------------------------------------------------------------------------------------------
 
 enum class moment { none, encode, decode, destroy };
 struct bomb {
@@ -195,7 +206,8 @@ struct bomb {
   bomb() = default;
   bomb(moment m, way w, bool t) : when(m), how(w), throws(t) {}
   bomb(const bomb&) = default;
-  bomb(bomb&& other) noexcept : when(other.when), how(other.how), throws(other.throws), armed(std::exchange(other.armed, false)) {}
+  bomb(bomb&& other) noexcept
+      : when(other.when), how(other.how), throws(other.throws), armed(std::exchange(other.armed, false)) {}
   bomb& operator=(const bomb&) = default;
   ~bomb() {
     if (armed && when == moment::destroy) leave(how);
@@ -234,7 +246,9 @@ struct tandem::transfer<bomb> {
 namespace {
 
 int take_bomb(bomb) { return 1; }
-bomb give_bomb(int when, int how, bool throws) { return bomb(static_cast<moment>(when), static_cast<way>(how), throws); }
+bomb give_bomb(int when, int how, bool throws) {
+  return bomb(static_cast<moment>(when), static_cast<way>(how), throws);
+}
 
 TEST_F(deaths, throwing_anywhere_arrives) {
   EXPECT_THROW(tandem::process(take_bomb, bomb(moment::encode, way::abort, true)), std::length_error);
@@ -250,7 +264,8 @@ TEST_F(deaths, dying_anywhere_is_one_defined_error) {
     const bool exits = how == way::exit || how == way::underscore_exit;
     const auto expect_death = [&](auto&& p, const char* where) {
       EXPECT_EQ(p.join_for(1h), true);
-      EXPECT_EQ(p.status()->kind(), exits ? ending::exited : ending::signalled) << where << " " << static_cast<int>(how);
+      EXPECT_EQ(p.status()->kind(), exits ? ending::exited : ending::signalled)
+          << where << " " << static_cast<int>(how);
       if (exits) {
         EXPECT_THROW(p.get(), tandem::worker_exited) << where;
       } else {
@@ -260,7 +275,8 @@ TEST_F(deaths, dying_anywhere_is_one_defined_error) {
     expect_death(tandem::process(leave, how), "body");
     expect_death(tandem::process(take_bomb, bomb(moment::decode, how, false)), "decode an argument");
     expect_death(tandem::process(take_bomb, bomb(moment::destroy, how, false)), "destroy an argument");
-    expect_death(tandem::process(give_bomb, static_cast<int>(moment::encode), static_cast<int>(how), false), "encode a result");
+    expect_death(tandem::process(give_bomb, static_cast<int>(moment::encode), static_cast<int>(how), false),
+                 "encode a result");
   }
 }
 
@@ -322,7 +338,7 @@ TEST_F(deaths, the_workers_own_library_errors_arrive) {
   }
 }
 
-// ---- many ----------------------------------------------------------------------------------------------------------------------
+// ---- many ---------------------------------------------------------------------------------------------------------
 
 TEST_F(deaths, a_hundred_returned_and_a_hundred_killed) {
   std::vector<tandem::process<int>> returned;
@@ -347,11 +363,15 @@ TEST_F(deaths, the_first_child_and_the_last_have_the_same_descriptors) {
   std::vector<tandem::process<void>> others;
   for (int i = 0; i < 20; ++i) others.emplace_back(tandem::process(wait_for_ever));
   EXPECT_EQ(tandem::process(count).get(), first);
-  EXPECT_TRUE(tandem::process([](int fd) {
-    std::error_code failed;
-    const auto target = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), failed).string();
-    return target.find("pipe") == std::string::npos;
-  }, pipe[0]).get());
+  EXPECT_TRUE(tandem::process(
+                  [](int fd) {
+                    std::error_code failed;
+                    const auto target =
+                        std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), failed).string();
+                    return target.find("pipe") == std::string::npos;
+                  },
+                  pipe[0])
+                  .get());
   for (auto& p : others) p.kill();
   others.clear();
   EXPECT_EQ(tandem::process(count).get(), first);

@@ -24,7 +24,9 @@ namespace faults = tandem::os::faults;
 
 class fault_loops : public tandem::test::checked {};
 
-const char* role_name(role r) { return r == role::host ? "host" : r == role::server ? "server" : r == role::keeper ? "keeper" : "worker"; }
+const char* role_name(role r) {
+  return r == role::host ? "host" : r == role::server ? "server" : r == role::keeper ? "keeper" : "worker";
+}
 
 // Runs `operation` until no further call of that role can be made to fail. It may succeed, or fail with an error of the
 // library; anything else, and any hang, is a defect.
@@ -49,7 +51,8 @@ void each_call_fails(role who, int error, Operation operation) {
     EXPECT_EQ(tandem::process([](int n) { return n + 1; }, 1).get(), 2);
     for (const std::string& leak : tandem::test::leaks_since(before)) ADD_FAILURE() << "left behind: " << leak;
     if (!reached) {
-      std::printf("%s, %s: %d calls made to fail, %d of them said so by an error\n", role_name(who), ::strerror(error), nth - 1, failed);
+      std::printf("%s, %s: %d calls made to fail, %d of them said so by an error\n", role_name(who), ::strerror(error),
+                  nth - 1, failed);
       return;
     }
     ASSERT_LT(nth, 1000);
@@ -100,19 +103,22 @@ TEST_F(fault_loops, a_thread) { each_call_fails(role::host, EAGAIN, threading); 
 
 TEST_F(fault_loops, of_the_host) {
   for (const int error : {EMFILE, ENOMEM, EAGAIN}) {
-    for (const auto operation : {small, large, stopping, crashing, nesting}) each_call_fails(role::host, error, operation);
+    for (const auto operation : {small, large, stopping, crashing, nesting})
+      each_call_fails(role::host, error, operation);
   }
 }
 
 TEST_F(fault_loops, of_the_server) {
   for (const int error : {EMFILE, ENOMEM, EAGAIN}) {
-    for (const auto operation : {small, large, stopping, crashing, nesting}) each_call_fails(role::server, error, operation);
+    for (const auto operation : {small, large, stopping, crashing, nesting})
+      each_call_fails(role::server, error, operation);
   }
 }
 
 TEST_F(fault_loops, of_the_worker) {
   for (const int error : {EMFILE, ENOMEM}) {
-    for (const auto operation : {small, large, stopping, crashing, nesting}) each_call_fails(role::worker, error, operation);
+    for (const auto operation : {small, large, stopping, crashing, nesting})
+      each_call_fails(role::worker, error, operation);
   }
 }
 
@@ -151,7 +157,8 @@ int main(int argc, char** argv) {
       int status = 0;
       ::waitpid(copy, &status, 0);
       if (!WIFEXITED(status) || WEXITSTATUS(status) > 2) {
-        std::fprintf(stderr, "init() with call %d of the %s failing ended with status %x\n", nth, role_name(who), status);
+        std::fprintf(stderr, "init() with call %d of the %s failing ended with status %x\n", nth, role_name(who),
+                     status);
         return 1;
       }
       if (WEXITSTATUS(status) == 2) break;

@@ -37,22 +37,32 @@ TEST_F(life, refuses_to_start_late_and_says_what_to_write) {
   EXPECT_THAT(out, testing::EndsWith("value 49\n"));
 }
 
-TEST_F(life, preloads_once_and_shares_it) { EXPECT_EQ(scenario("preload").out, "host 0\nworker 421\nworker 421\nworker 421\n"); }
+TEST_F(life, preloads_once_and_shares_it) {
+  EXPECT_EQ(scenario("preload").out, "host 0\nworker 421\nworker 421\nworker 421\n");
+}
 
-TEST_F(life, throws_what_the_preload_threw) { EXPECT_EQ(scenario("preload_throws").out, "refused: no dictionary\nvalue 49\n"); }
+TEST_F(life, throws_what_the_preload_threw) {
+  EXPECT_EQ(scenario("preload_throws").out, "refused: no dictionary\nvalue 49\n");
+}
 
-TEST_F(life, throws_also_what_cannot_be_rebuilt) { EXPECT_THAT(scenario("preload_throws_a_stranger").out, StartsWith("refused:")); }
+TEST_F(life, throws_also_what_cannot_be_rebuilt) {
+  EXPECT_THAT(scenario("preload_throws_a_stranger").out, StartsWith("refused:"));
+}
 
 TEST_F(life, says_how_the_preload_ended_its_process) {
-  EXPECT_THAT(scenario("preload_exits").out, testing::AllOf(HasSubstr("exited with code 9"), HasSubstr("preload"), HasSubstr("value 49")));
+  EXPECT_THAT(scenario("preload_exits").out,
+              testing::AllOf(HasSubstr("exited with code 9"), HasSubstr("preload"), HasSubstr("value 49")));
   EXPECT_THAT(scenario("preload_crashes").out, HasSubstr("signal 6"));
 }
 
 TEST_F(life, refuses_a_preload_that_leaves_threads) {
-  EXPECT_THAT(scenario("preload_leaves_a_thread").out, testing::AllOf(HasSubstr("left threads running"), HasSubstr("value 49")));
+  EXPECT_THAT(scenario("preload_leaves_a_thread").out,
+              testing::AllOf(HasSubstr("left threads running"), HasSubstr("value 49")));
 }
 
-TEST_F(life, refuses_workers_of_the_preload) { EXPECT_THAT(scenario("preload_starts_workers").out, HasSubstr("after tandem::init()")); }
+TEST_F(life, refuses_workers_of_the_preload) {
+  EXPECT_THAT(scenario("preload_starts_workers").out, HasSubstr("after tandem::init()"));
+}
 
 TEST_F(life, keeps_the_descriptors_of_the_preload) { EXPECT_EQ(scenario("preload_descriptors").out, "kept\n"); }
 
@@ -71,7 +81,7 @@ TEST_F(life, a_child_of_fork_is_detached) {
   EXPECT_THAT(out, testing::EndsWith("child 0, process runs: 1\nvalues 5 6\nvalue 49\n"));
 }
 
-// ---- the end -------------------------------------------------------------------------------------------------------------------
+// ---- the end ------------------------------------------------------------------------------------------------------
 
 std::vector<pid_t> pids_in(const std::string& line) {
   std::vector<pid_t> pids;
@@ -82,9 +92,8 @@ std::vector<pid_t> pids_in(const std::string& line) {
 
 void expect_all_gone(const std::vector<pid_t>& pids, const char* after) {
   const auto start = std::chrono::steady_clock::now();
-  const bool gone = tandem::test::eventually([&] {
-    return std::none_of(pids.begin(), pids.end(), [](pid_t pid) { return tandem::test::exists(pid); });
-  });
+  const bool gone = tandem::test::eventually(
+      [&] { return std::none_of(pids.begin(), pids.end(), [](pid_t pid) { return tandem::test::exists(pid); }); });
   EXPECT_TRUE(gone) << "processes of the program are left after " << after;
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
   std::printf("after %s: %zu processes gone in %.1f ms\n", after, pids.size(), took.count());
@@ -138,7 +147,8 @@ TEST_F(life, nothing_outlives_a_host_that_execs) {
 
 TEST_F(life, a_killed_server_costs_its_workers_and_the_next_start_works) {
   EXPECT_EQ(scenario("server_killed").out,
-            "killed by signal 9 (SIGKILL: Killed), because the fork server that it was cloned from had died\nvalue 49\nnothing is left\n");
+            "killed by signal 9 (SIGKILL: Killed), because the fork server that it was cloned from had died\nvalue "
+            "49\nnothing is left\n");
   EXPECT_EQ(scenario("server_killed_many_times").out,
             "value 49\nvalue 49\nvalue 49\nvalue 49\nvalue 49\nvalue 49\nvalue 49\nvalue 49\nvalue 49\nvalue 49\n");
 }
@@ -151,14 +161,15 @@ TEST_F(life, both_killed_are_made_again_while_that_is_safe) {
   EXPECT_THAT(out, HasSubstr("refused: tandem: both the fork server and its keeper were killed"));
 }
 
-// ---- output --------------------------------------------------------------------------------------------------------------------
+// ---- output -------------------------------------------------------------------------------------------------------
 
 TEST_F(life, output_appears_once_and_in_whole_lines) {
   const std::string out = scenario("output").out;
   std::stringstream lines(out);
   std::multiset<std::string> seen;
   for (std::string line; std::getline(lines, line);) {
-    EXPECT_TRUE(line.starts_with("worker ") || line.starts_with("the end of ") || line == "without a newline" || line == "before after")
+    EXPECT_TRUE(line.starts_with("worker ") || line.starts_with("the end of ") || line == "without a newline" ||
+                line == "before after")
         << line;
     seen.insert(line);
   }
@@ -166,7 +177,9 @@ TEST_F(life, output_appears_once_and_in_whole_lines) {
   for (int n = 0; n < 4; ++n) {
     EXPECT_EQ(seen.count("the end of " + std::to_string(n)), 1U);
     for (int line = 0; line < 500; ++line) {
-      EXPECT_EQ(seen.count("worker " + std::to_string(n) + " line " + std::to_string(line) + " of many that share one pipe"), 1U);
+      EXPECT_EQ(
+          seen.count("worker " + std::to_string(n) + " line " + std::to_string(line) + " of many that share one pipe"),
+          1U);
     }
   }
 }
@@ -175,10 +188,12 @@ TEST_F(life, output_that_cannot_be_written_is_said_and_harms_nothing) {
   const std::string program = tandem::test::program_beside("worker_scenarios");
   const auto full = tandem::test::run({"sh", "-c", program + " print_one >/dev/full"});
   EXPECT_EQ(full.code, 0);
-  EXPECT_THAT(full.err, testing::AllOf(HasSubstr("value 3"), HasSubstr("some of what it printed could not be written")));
+  EXPECT_THAT(full.err,
+              testing::AllOf(HasSubstr("value 3"), HasSubstr("some of what it printed could not be written")));
   const auto closed = tandem::test::run({"sh", "-c", program + " print_one >&-"});
   EXPECT_EQ(closed.code, 0);
-  EXPECT_THAT(closed.err, testing::AllOf(HasSubstr("value 3"), HasSubstr("some of what it printed could not be written")));
+  EXPECT_THAT(closed.err,
+              testing::AllOf(HasSubstr("value 3"), HasSubstr("some of what it printed could not be written")));
   const auto all_closed = tandem::test::run({"sh", "-c", program + " print_one <&- >&- 2>&-"});
   EXPECT_EQ(all_closed.code, 0);
 }
@@ -187,7 +202,9 @@ TEST_F(life, works_without_proc) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can take /proc away from a program";
   const std::string program = tandem::test::program_beside("worker_scenarios");
   const auto said = tandem::test::run({"unshare", "--mount", program, "no_proc"});
-  EXPECT_EQ(said.out, "value 49\nrefused: as ever\nkilled by signal 9 (SIGKILL: Killed), as this program asked\ncpus 1\nworkers 0\n")
+  EXPECT_EQ(
+      said.out,
+      "value 49\nrefused: as ever\nkilled by signal 9 (SIGKILL: Killed), as this program asked\ncpus 1\nworkers 0\n")
       << said.err;
 }
 

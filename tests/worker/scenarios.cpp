@@ -1,5 +1,5 @@
-// What needs a process of its own to be seen: start-up, and the end of the program. One scenario for each word; each prints
-// what it saw, and the test compares.
+// What needs a process of its own to be seen: start-up, and the end of the program. One scenario for each word; each
+// prints what it saw, and the test compares.
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -61,7 +61,7 @@ void expect_error(const std::function<void()>& action) {
 
 void run_one() { say("value " + std::to_string(tandem::process(square, 7).get())); }
 
-// ---- start-up --------------------------------------------------------------------------------------------------------------------
+// ---- start-up -----------------------------------------------------------------------------------------------------
 
 void lazy() { run_one(); }
 
@@ -87,7 +87,8 @@ void preload() {
     ++loads;
   }});
   say("host " + std::to_string(loaded));
-  for (int i = 0; i < 3; ++i) say("worker " + std::to_string(tandem::process([] { return loaded * 10 + loads; }).get()));
+  for (int i = 0; i < 3; ++i)
+    say("worker " + std::to_string(tandem::process([] { return loaded * 10 + loads; }).get()));
 }
 
 void preload_throws() {
@@ -109,9 +110,7 @@ void preload_crashes() {
 }
 
 void preload_leaves_a_thread() {
-  expect_error<std::logic_error>([] {
-    tandem::init({.preload = [] { std::thread(wait_for_ever).detach(); }});
-  });
+  expect_error<std::logic_error>([] { tandem::init({.preload = [] { std::thread(wait_for_ever).detach(); }}); });
   run_one();
 }
 
@@ -145,9 +144,9 @@ void twice() {
 void init_in_a_worker() {
   tandem::init();
   say("value " + std::to_string(tandem::process([] {
-        tandem::init();
-        return tandem::process(square, 3).get();
-      }).get()));
+                                  tandem::init();
+                                  return tandem::process(square, 3).get();
+                                }).get()));
 }
 
 // Locks of a threaded host are not in its workers: B1.
@@ -178,7 +177,7 @@ void busy_locks() {
   say("100 returned");
 }
 
-// ---- fork by the user --------------------------------------------------------------------------------------------------------------
+// ---- fork by the user ---------------------------------------------------------------------------------------------
 
 void detached() {
   tandem::init();
@@ -208,7 +207,7 @@ void detached() {
   run_one();
 }
 
-// ---- the end of the program ----------------------------------------------------------------------------------------------------------
+// ---- the end of the program ---------------------------------------------------------------------------------------
 
 void start_family(int workers) {
   for (int i = 0; i < workers; ++i) {
@@ -276,7 +275,8 @@ void server_killed() {
   say_how_it_ended(p);
   run_one();
   const bool gone = tandem::test::eventually([&] {
-    return std::count_if(family.begin(), family.end(), [](pid_t pid) { return tandem::test::exists(pid); }) == 1;  // the keeper
+    return std::count_if(family.begin(), family.end(), [](pid_t pid) { return tandem::test::exists(pid); }) ==
+           1;  // the keeper
   });
   say(gone ? "nothing is left" : "something is left");
 }
@@ -319,7 +319,7 @@ void both_killed() {
   expect_error<tandem::not_initialised>(run_one);
 }
 
-// ---- output --------------------------------------------------------------------------------------------------------------------------
+// ---- output -------------------------------------------------------------------------------------------------------
 
 void output() {
   tandem::init();
@@ -328,7 +328,8 @@ void output() {
   for (int i = 0; i < 4; ++i) {
     all.emplace_back(
         [](int n) {
-          for (int line = 0; line < 500; ++line) std::printf("worker %d line %d of many that share one pipe\n", n, line);
+          for (int line = 0; line < 500; ++line)
+            std::printf("worker %d line %d of many that share one pipe\n", n, line);
           std::cout << "the end of " << n << "\n";
           std::printf("without a newline");
           std::printf("\n");
@@ -341,7 +342,9 @@ void output() {
 
 void print_one() {
   tandem::init();
-  tandem::on_log([](tandem::log_level, std::string_view text) { std::fprintf(stderr, "log: %.*s\n", int(text.size()), text.data()); });
+  tandem::on_log([](tandem::log_level, std::string_view text) {
+    std::fprintf(stderr, "log: %.*s\n", int(text.size()), text.data());
+  });
   tandem::process p([] {
     std::printf("a line\n");
     return 3;
@@ -349,7 +352,7 @@ void print_one() {
   std::fprintf(stderr, "value %d\n", p.get());
 }
 
-// ---- without what most systems have --------------------------------------------------------------------------------------------------
+// ---- without what most systems have -------------------------------------------------------------------------------
 
 void no_proc() {
   if (::umount2("/proc", MNT_DETACH) != 0) return say("cannot unmount /proc");

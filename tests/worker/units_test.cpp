@@ -1,7 +1,7 @@
 // What a thread and a process have in common: one suite, run for both.
-#include <atomic>
 #include <pthread.h>
 #include <signal.h>
+#include <atomic>
 
 #include <condition_variable>
 #include <filesystem>
@@ -91,7 +91,8 @@ TYPED_TEST(units, carries_values_both_ways) {
   EXPECT_EQ(TypeParam::start(moved_by, point{1, 2.5, {"p"}}, 3).get(), (point{4, 2.5, {"p", "moved"}}));
   const std::map<std::string, std::optional<int>> map{{"one", 1}, {"none", std::nullopt}};
   EXPECT_EQ(TypeParam::start([](std::map<std::string, std::optional<int>> m) { return m; }, map).get(), map);
-  auto p = TypeParam::start([](std::unique_ptr<int> n) { return std::make_unique<int>(*n + 1); }, std::make_unique<int>(4));
+  auto p =
+      TypeParam::start([](std::unique_ptr<int> n) { return std::make_unique<int>(*n + 1); }, std::make_unique<int>(4));
   EXPECT_EQ(*p.get(), 5);
 }
 
@@ -278,9 +279,7 @@ TYPED_TEST(units, the_destructor_asks_for_a_stop) {
 TYPED_TEST(units, has_a_name) {
   typename TypeParam::options options;
   options.name = "parser of pages";
-  auto u = TypeParam::start(options, [] {
-    return tandem::this_worker::name();
-  });
+  auto u = TypeParam::start(options, [] { return tandem::this_worker::name(); });
   EXPECT_EQ(u.name(), "parser of pages");
   EXPECT_EQ(u.get(), "parser of pages");
   auto v = TypeParam::start([] { return tandem::this_worker::name(); });
@@ -412,7 +411,7 @@ TYPED_TEST(units, prints_its_status) {
   EXPECT_EQ(out.str(), "returned");
 }
 
-// ---- what only one of them can -----------------------------------------------------------------------------------------------
+// ---- what only one of them can ------------------------------------------------------------------------------------
 
 class threads : public tandem::test::checked {};
 

@@ -23,13 +23,12 @@ inline constexpr bool takes_token = std::is_invocable_v<F, std::stop_token, A...
 template <class F, class... A>
 struct call {};
 template <class F, class... A>
-  requires takes_token<F, A...>
+requires takes_token<F, A...>
 struct call<F, A...> {
   using type = std::invoke_result_t<F, std::stop_token, A...>;
 };
 template <class F, class... A>
-  requires(!takes_token<F, A...> && std::is_invocable_v<F, A...>)
-struct call<F, A...> {
+requires(!takes_token<F, A...> && std::is_invocable_v<F, A...>) struct call<F, A...> {
   using type = std::invoke_result_t<F, A...>;
 };
 
@@ -38,7 +37,9 @@ template <class F, class... A>
 using result = typename call<std::decay_t<F>, std::decay_t<A>...>::type;
 
 template <class F, class... A>
-concept callable_with = requires { typename call<std::decay_t<F>, std::decay_t<A>...>::type; };
+concept callable_with = requires {
+  typename call<std::decay_t<F>, std::decay_t<A>...>::type;
+};
 
 /// Stands for the result of a call that is not possible, so that the error can be a sentence.
 template <class F, class... A>
@@ -54,7 +55,7 @@ struct deduced {
   using type = not_callable<F, A...>;
 };
 template <class F, class... A>
-  requires callable_with<F, A...>
+requires callable_with<F, A...>
 struct deduced<F, A...> {
   using type = result<F, A...>;
 };

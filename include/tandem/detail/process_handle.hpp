@@ -92,8 +92,8 @@ void run_call(reader& in, writer& out) {
 }
 
 template <class R, class F, class... A>
-inline constexpr bool crosses_as_call =
-    transferable_callable<F> && (transferable<carried_t<A>> && ...) && (std::is_void_v<R> || transferable<R>);
+inline constexpr bool crosses_as_call = transferable_callable<F> && (transferable<carried_t<A>> && ...) &&
+                                        (std::is_void_v<R> || transferable<R>);
 
 template <class R, class F, class... A>
 std::vector<std::byte> make_call(const F& f, const A&... arguments) {

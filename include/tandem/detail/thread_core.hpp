@@ -31,8 +31,8 @@ class TANDEM_EXPORT thread_core : public unit {
   pthread_t handle() const noexcept { return handle_; }
   const std::string& name() const noexcept { return name_; }
   std::stop_source& stops() noexcept { return stops_; }
-  void leave_the_value_once();    // std::future_error the second time
-  [[noreturn]] void rethrow();    // what the function threw, or worker_exited
+  void leave_the_value_once();  // std::future_error the second time
+  [[noreturn]] void rethrow();  // what the function threw, or worker_exited
   bool of_this_process() const noexcept;
 
   worker_info describe() const override;
