@@ -379,6 +379,68 @@ TEST_F(deaths, the_first_child_and_the_last_have_the_same_descriptors) {
   ::close(pipe[1]);
 }
 
+TEST_F(deaths, every_exit_code_is_as_the_kernel_has_it) {
+  for (const auto& [given, seen] : {std::pair{0, 0}, {1, 1}, {7, 7}, {255, 255}, {256, 0}, {-1, 255}}) {
+    tandem::process p([](int code) { std::exit(code); }, given);
+    p.join();
+    EXPECT_EQ(*p.status(), tandem::exit_status::make(ending::exited, seen));
+    EXPECT_THROW(p.get(), tandem::worker_exited);  // also of 0: the function has not returned
+  }
+}
+
+TEST_F(deaths, a_worker_outlives_the_thread_that_started_it) {
+  std::optional<tandem::process<int>> p;
+  std::thread([&] {
+    p.emplace([](std::stop_token stop) {
+      while (!stop.stop_requested()) std::this_thread::yield();
+      return 4;
+    });
+  }).join();
+  EXPECT_FALSE(p->join_for(20ms));
+  p->request_stop();
+  EXPECT_EQ(p->get(), 4);
+}
+
+TEST_F(deaths, signals_to_keeper_and_server_change_nothing) {
+  tandem::process p([](std::stop_token stop) {
+    while (!stop.stop_requested()) std::this_thread::yield();
+    return 4;
+  });
+  const pid_t keeper = tandem::os::children_of(::getpid()).at(0);
+  const pid_t server = tandem::os::children_of(keeper).at(0);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1}) {
+    ::kill(keeper, number);
+    ::kill(server, number);
+  }
+  EXPECT_EQ(tandem::process([] { return 5; }).get(), 5);
+  p.request_stop();
+  EXPECT_EQ(p.get(), 4);
+  EXPECT_EQ(tandem::os::children_of(::getpid()).at(0), keeper);
+  EXPECT_EQ(tandem::os::children_of(keeper).at(0), server);
+}
+
+TEST_F(deaths, a_worker_has_the_signals_of_a_fresh_program) {
+  ::signal(SIGUSR1, SIG_IGN);
+  sigset_t blocked;
+  sigset_t old;
+  ::sigfillset(&blocked);
+  ::pthread_sigmask(SIG_SETMASK, &blocked, &old);
+  tandem::process p([] {
+    sigset_t mask;
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+    bool fresh = ::getpgrp() == ::getpid();
+    for (int number = 1; number < 32; ++number) {
+      struct sigaction now {};
+      if (::sigaction(number, nullptr, &now) == 0 && now.sa_handler != SIG_DFL) fresh = false;
+      if (::sigismember(&mask, number) == 1) fresh = false;
+    }
+    return fresh;
+  });
+  EXPECT_TRUE(p.get());
+  ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  ::signal(SIGUSR1, SIG_DFL);
+}
+
 TEST_F(deaths, a_grandchild_that_holds_descriptors_hides_no_death) {
   tandem::process p([] {
     if (::fork() == 0) wait_for_ever();  // ended with the worker's orphans, when the host ends or kills the worker

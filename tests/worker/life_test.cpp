@@ -198,6 +198,13 @@ TEST_F(life, output_that_cannot_be_written_is_said_and_harms_nothing) {
   EXPECT_EQ(all_closed.code, 0);
 }
 
+TEST_F(life, the_text_of_a_crash_is_complete) {
+  EXPECT_THAT(scenario("crash_text").err,
+              testing::AllOf(HasSubstr("the last words"),
+                             HasSubstr("terminate called after throwing an instance of 'std::domain_error'"),
+                             HasSubstr("what():  of a thread")));
+}
+
 TEST_F(life, works_without_proc) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can take /proc away from a program";
   const std::string program = tandem::test::program_beside("worker_scenarios");

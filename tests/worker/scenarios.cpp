@@ -352,6 +352,15 @@ void print_one() {
   std::fprintf(stderr, "value %d\n", p.get());
 }
 
+void crash_text() {
+  tandem::init();
+  tandem::process p([] {
+    std::fprintf(stderr, "the last words");
+    std::thread([] { throw std::domain_error("of a thread"); }).join();
+  });
+  p.join();
+}
+
 // ---- without what most systems have -------------------------------------------------------------------------------
 
 void no_proc() {
@@ -390,6 +399,7 @@ const std::map<std::string, void (*)()> scenarios = {
     {"both_killed", both_killed},
     {"output", output},
     {"print_one", print_one},
+    {"crash_text", crash_text},
     {"no_proc", no_proc},
 };
 

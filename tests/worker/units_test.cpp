@@ -326,6 +326,17 @@ TYPED_TEST(units, knows_what_it_is) {
   EXPECT_FALSE(tandem::this_worker::stop_token().stop_possible());
 }
 
+TYPED_TEST(units, a_thread_of_the_users_own_asks_about_its_process) {
+  auto u = TypeParam::start([] {
+    std::string seen;
+    std::thread([&seen] {
+      seen = tandem::this_worker::name() + (tandem::this_worker::is_process() ? " process" : " none");
+    }).join();
+    return seen;
+  });
+  EXPECT_EQ(u.get(), TypeParam::is_process ? u.name() + " process" : " none");
+}
+
 TYPED_TEST(units, is_listed_while_it_runs) {
   const std::size_t before = tandem::active_workers().size();
   typename TypeParam::options options;
@@ -409,6 +420,31 @@ TYPED_TEST(units, prints_its_status) {
   std::ostringstream out;
   out << u.status().value();
   EXPECT_EQ(out.str(), "returned");
+}
+
+// Counts those that live in this process.
+struct counted {
+  static inline std::atomic<int> alive{0};
+  counted() { ++alive; }
+  counted(const counted&) { ++alive; }
+  ~counted() { --alive; }
+};
+
+}  // namespace
+
+template <>
+struct tandem::transfer<counted> {
+  static void write(writer&, const counted&) {}
+  static counted read(reader&) { return {}; }
+};
+
+namespace {
+
+TYPED_TEST(units, keeps_no_copy_of_its_arguments) {
+  auto u = TypeParam::start([](counted, counted) { return counted::alive.load(); }, counted(), counted());
+  u.join();
+  EXPECT_EQ(counted::alive, 0);
+  EXPECT_GE(u.get(), 2);
 }
 
 // ---- what only one of them can ------------------------------------------------------------------------------------
