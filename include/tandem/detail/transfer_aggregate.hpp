@@ -10,20 +10,21 @@
 
 namespace tandem::detail {
 
-// PFR's own placeholders: convertible to any member, by lvalue where members are copied, else as a prvalue.
 template <class T>
-using placeholder = std::conditional_t<std::is_copy_constructible_v<T>, boost::pfr::detail::ubiq_lref_constructor,
-                                       boost::pfr::detail::ubiq_rref_constructor>;
+inline constexpr bool is_assignable = std::is_move_assignable_v<T> || std::is_copy_assignable_v<T>;
+
+// PFR's own placeholders: convertible to a prvalue of any type, or to an lvalue, for a class that may have references
+// as members (they are never assignable). Copying from an lvalue would instantiate the copy of a vector<unique_ptr>.
+template <class T>
+using placeholder =
+    std::conditional_t<is_assignable<T> || !std::is_copy_constructible_v<T>, boost::pfr::detail::ubiq_rref_constructor,
+                       boost::pfr::detail::ubiq_lref_constructor>;
 
 /// Converts to the bases of T and nothing else.
 template <class T>
 struct base_placeholder {
   template <class Base>
-  requires(std::is_base_of_v<Base, T> && !std::is_same_v<Base, T> && std::is_copy_constructible_v<T>) constexpr
-  operator Base&() const noexcept;
-  template <class Base>
-  requires(std::is_base_of_v<Base, T> && !std::is_same_v<Base, T> && !std::is_copy_constructible_v<T>) constexpr
-  operator Base() const noexcept;
+  requires(std::is_base_of_v<Base, T> && !std::is_same_v<Base, T>) constexpr operator Base() const noexcept;
 };
 
 // Each of these initialises some kinds of members and not others, which tells references from values.
@@ -107,12 +108,12 @@ consteval std::size_t grow_initialisers() {
   }
 }
 
-/// How many initialisers T takes at most; elements of C arrays count one by one. `npos` if none fits.
-inline constexpr std::size_t npos = static_cast<std::size_t>(-1);
+/// How many initialisers T takes at most; elements of C arrays count one by one. `no_count` if none fits.
+inline constexpr std::size_t no_count = static_cast<std::size_t>(-1);
 template <class T, std::size_t First = 0>
 consteval std::size_t count_initialisers() {
   if constexpr (First > max_members) {
-    return npos;
+    return no_count;
   } else if constexpr (takes_count<T, First>) {
     return grow_initialisers < T, First, First == 0 ? 1 : First * 2 > ();
   } else {
@@ -162,7 +163,7 @@ consteval bool holds_value() {
 /// A class that can be assigned has no references; in another each member is tried.
 template <class T, std::size_t N, std::size_t... I>
 consteval bool free_of_references(std::index_sequence<I...>) {
-  if constexpr (std::is_move_assignable_v<T> || std::is_copy_assignable_v<T>) {
+  if constexpr (is_assignable<T>) {
     return true;
   } else {
     return (holds_value<T, I, N - I - 1>() && ...);
@@ -174,7 +175,7 @@ enum class aggregate_shape { plain, base_class, c_array, reference, too_many, op
 /// What stands in the way of taking the aggregate T apart, if anything; N is its count_initialisers.
 template <class T, std::size_t N>
 consteval aggregate_shape shape_of() {
-  if constexpr (N == npos) {
+  if constexpr (N == no_count) {
     return aggregate_shape::opaque;
   } else if constexpr (N == 0) {
     return aggregate_shape::plain;

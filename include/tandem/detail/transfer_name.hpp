@@ -36,7 +36,9 @@ consteval std::string_view std_name() {
 template <class T>
 consteval bool is_lambda() {
   const std::string_view text = type_name<T>();
-  return text.starts_with("(lambda at ") || (text.find("<lambda(") != std::string_view::npos && text.ends_with(")>"));
+  constexpr auto npos = std::string_view::npos;
+  return (text.find("(lambda at ") != npos && text.ends_with(")")) ||
+         (text.find("<lambda(") != npos && text.ends_with(")>"));
 }
 
 }  // namespace tandem::detail

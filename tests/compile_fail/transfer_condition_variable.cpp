@@ -1,0 +1,15 @@
+// expect: namesake of <tandem/sync.hpp>
+// expect: refused<my::job, (tandem::detail::)?member<2>, std::condition_variable>
+#include <condition_variable>
+
+#include <tandem/transfer.hpp>
+
+namespace my {
+struct job {
+  int number;
+  double weight;
+  std::condition_variable changed;
+};
+}  // namespace my
+
+auto bytes(const my::job& j) { return tandem::encode(j); }

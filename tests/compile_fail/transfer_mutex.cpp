@@ -1,0 +1,15 @@
+// expect: namesake of <tandem/sync.hpp>
+// expect: refused<my::job, (tandem::detail::)?member<2>, std::mutex>
+#include <mutex>
+
+#include <tandem/transfer.hpp>
+
+namespace my {
+struct job {
+  int number;
+  double weight;
+  std::mutex guard;
+};
+}  // namespace my
+
+auto bytes(const my::job& j) { return tandem::encode(j); }

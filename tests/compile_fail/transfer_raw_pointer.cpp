@@ -1,0 +1,13 @@
+// expect: a raw pointer cannot cross.*tandem::shared<T>
+// expect: refused<my::job, (tandem::detail::)?member<2>, int\*>
+#include <tandem/transfer.hpp>
+
+namespace my {
+struct job {
+  int number;
+  double weight;
+  int* where;
+};
+}  // namespace my
+
+auto bytes(const my::job& j) { return tandem::encode(j); }
