@@ -76,6 +76,13 @@ struct erased {
   std::function<void()> f;
   int x;
 };
+struct any_only {
+  std::any a;
+};
+struct any_first {
+  std::any a;
+  int b;
+};
 struct kids {
   std::vector<kids> k;
 };
@@ -101,7 +108,6 @@ struct with_defaults {
 struct with_functions {
   explicit operator int() const;
   int x;
-  static int y;
 };
 struct with_explicit {
   explicit_default e;
@@ -119,6 +125,8 @@ static_assert(plain<constants, 2>);
 static_assert(plain<move_only_constants, 2>);
 static_assert(plain<wrappers, 4>);
 static_assert(plain<erased, 2>);
+static_assert(plain<any_only, 1>);
+static_assert(plain<any_first, 2>);
 static_assert(plain<kids, 1>);
 static_assert(plain<next, 1>);
 static_assert(plain<copyable_in_name_only, 1>);

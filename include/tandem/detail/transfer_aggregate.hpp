@@ -27,6 +27,9 @@ struct base_placeholder {
   requires(std::is_base_of_v<Base, T> && !std::is_same_v<Base, T>) constexpr operator Base() const noexcept;
 };
 
+/// Converts to nothing: what it initialises, such as a std::any, takes everything, and tells nothing.
+struct unconvertible {};
+
 // Each of these initialises some kinds of members and not others, which tells references from values.
 struct as_prvalue {  // not U&
   template <class U>
@@ -48,11 +51,6 @@ struct as_copyable {  // not a value that cannot be copied
 template <class T, std::size_t... I>
 consteval bool takes(std::index_sequence<I...>) {
   return requires { T{placeholder<T>{I}...}; };
-}
-
-template <class T, std::size_t... I>
-consteval bool takes_base(std::index_sequence<I...>) {
-  return requires { T{base_placeholder<T>{}, placeholder<T>{I}...}; };
 }
 
 template <class T, class Special, std::size_t... I, std::size_t... J>
@@ -179,7 +177,9 @@ consteval aggregate_shape shape_of() {
     return aggregate_shape::opaque;
   } else if constexpr (N == 0) {
     return aggregate_shape::plain;
-  } else if constexpr (takes_base<T>(std::make_index_sequence<N - 1>{})) {
+  } else if constexpr (takes_between<T, base_placeholder<T>>(std::index_sequence<>{},
+                                                             std::make_index_sequence<N - 1>{}) &&
+                       !takes_between<T, unconvertible>(std::index_sequence<>{}, std::make_index_sequence<N - 1>{})) {
     return aggregate_shape::base_class;
   } else if constexpr (N > max_members) {
     return free_of_c_arrays<T, N, N - 8>() && free_of_c_arrays<T, N, 0>() ? aggregate_shape::too_many
