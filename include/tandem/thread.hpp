@@ -50,6 +50,7 @@ class thread_call final : public thread_value<R> {
  private:
   void run() override {
     const auto call = [this](F& f, A&... arguments) -> R {
+      static_cast<void>(this);  // used only with a token
       if constexpr (takes_token<F, A...>) {
         return std::invoke(std::move(f), this->stops().get_token(), std::move(arguments)...);
       } else {

@@ -106,6 +106,7 @@ int allowed_cpus() noexcept;  // in the affinity mask
 // ---- threads ------------------------------------------------------------------------------------------------------
 int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept;
 void join_thread(pthread_t) noexcept;
+void leave_thread(pthread_t) noexcept;  // nobody will join it
 
 // ---- signals ------------------------------------------------------------------------------------------------------
 void block_signals() noexcept;

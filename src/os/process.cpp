@@ -135,6 +135,8 @@ int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept
   return -::pthread_create(&made, nullptr, body, argument);
 }
 
+void leave_thread(pthread_t thread) noexcept { ::pthread_detach(thread); }
+
 void join_thread(pthread_t thread) noexcept { ::pthread_join(thread, nullptr); }
 
 void exit_now(int code) noexcept { ::_exit(code); }

@@ -3,6 +3,7 @@
 #include <cxxabi.h>
 #include <stdio_ext.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -95,7 +96,7 @@ int publish(std::span<const std::byte> bytes, phase inside, phase outside) noexc
   slot_page& page = *self->page;
   phase reached = inside;
   if (bytes.size() <= page.result.size()) {
-    std::memcpy(page.result.data(), bytes.data(), bytes.size());
+    std::copy(bytes.begin(), bytes.end(), page.result.begin());
     page.result_bytes = static_cast<std::uint32_t>(bytes.size());
   } else {
     const int made = os::anonymous_file("tandem result", 0);
@@ -200,7 +201,8 @@ void prepare_child_side() {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
 }
 
-void run_worker(const worker_start& start) {
+// The reference to a forced unwind is null: see thread_core::execute().
+[[gnu::no_sanitize("undefined")]] void run_worker(const worker_start& start) {
   become_worker(start);
   try {
     const std::vector<std::byte> result = execute(start);

@@ -42,6 +42,7 @@ std::stop_token detail::worker_stop_token() {
     if (const int failed = os::start_thread(&listen_for_stop, made.get(), thread); failed < 0) {
       os::throw_failed("pthread_create", -failed, "the thread that listens for a stop could not be started");
     }
+    os::leave_thread(thread);
     running = made.release();
   }
   return running->stops.get_token();

@@ -48,7 +48,8 @@ void* thread_core::body(void* self) {
   return nullptr;
 }
 
-void thread_core::execute() {
+// glibc unwinds a cancelled thread with an exception object that is no C++ object: the reference to it is null.
+[[gnu::no_sanitize("undefined")]] void thread_core::execute() {
   const auto tid = static_cast<std::uint32_t>(os::own_tid());
   if (tid_.exchange(tid, std::memory_order_acq_rel) == somebody_waits) os::futex_wake_all(tid_);
   if (named_) os::name_thread(name_.c_str());

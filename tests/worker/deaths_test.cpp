@@ -49,13 +49,19 @@ enum class way {
 void throw_domain_error() { throw std::domain_error("through noexcept"); }
 void through_noexcept() noexcept { throw_domain_error(); }
 
+// Not a null pointer by name, which the compiler would see, and UndefinedBehaviorSanitizer report instead of the kernel.
+void touch_unmapped_memory() {
+  volatile std::uintptr_t nowhere = 16;
+  *reinterpret_cast<volatile int*>(nowhere) = 1;
+}
+
 int leave(way how) {
   switch (how) {
     case way::exit: std::exit(3);
     case way::underscore_exit: ::_exit(3);
     case way::quick_exit: std::quick_exit(3);
     case way::abort: std::abort();
-    case way::segv: *static_cast<volatile int*>(nullptr) = 1; break;
+    case way::segv: touch_unmapped_memory(); break;
     case way::kill: ::kill(::getpid(), SIGKILL); break;
     case way::terminate: std::terminate();
     case way::thread_throws: std::thread([] { throw std::out_of_range("of a thread"); }).join(); break;

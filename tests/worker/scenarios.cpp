@@ -211,7 +211,8 @@ void detached() {
 
 void start_family(int workers) {
   for (int i = 0; i < workers; ++i) {
-    new tandem::process([] {  // never destroyed: nothing of this program tidies up
+    static auto* const family = new std::vector<tandem::process<void>>;  // never destroyed: nobody tidies up
+    family->emplace_back([] {
       leave_a_daemon();
       wait_for_ever();
     });
