@@ -150,8 +150,8 @@ struct report {
   std::vector<std::string> ratios = {};
 
   void table(const std::vector<contestant>& all, const char* pinning, double host_gib) {
-    fmt::print("\n{}, host of {} GiB: µs, median of {} rounds (least .. most)\n", pinning, host_gib,
-               all.front().rounds.size());
+    const std::string host = host_gib == 0 ? "small host" : fmt::format("host of {} GiB", host_gib);
+    fmt::print("\n{}, {}: µs, median of {} rounds (least .. most)\n", pinning, host, all.front().rounds.size());
     for (const contestant& c : all) {
       fmt::print("  {:<24}{:>10.1f}  ({:.1f} .. {:.1f})\n", c.name, c.mid(), c.least(), c.most());
       rows.push_back(bench::json_of(c, pinning, host_gib));

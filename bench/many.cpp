@@ -81,12 +81,12 @@ bool same(const std::vector<bench::holdings>& a, const std::vector<bench::holdin
   });
 }
 
-/// The census once it is as `before`; a process is joined a moment before its server has reaped it. Seconds later, what
-/// is left stays.
-std::vector<bench::holdings> settled(const std::vector<bench::holdings>& before) {
+/// The census once it is as it should be; a process is joined a moment before its server has reaped it. What is left
+/// after seconds stays.
+std::vector<bench::holdings> settled(const std::function<bool(const std::vector<bench::holdings>&)>& as_it_should_be) {
   const auto start = bench::steady::now();
   std::vector<bench::holdings> now = census();
-  while (!same(before, now) && bench::micros_since(start) < 5e6) {
+  while (!as_it_should_be(now) && bench::micros_since(start) < 5e6) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     now = census();
   }
@@ -138,14 +138,15 @@ int run(int argc, char** argv) {
   raise_descriptor_limit();  // the host holds one pidfd for each that runs
   tandem::init();
   tandem::process(next, 0).join();  // what is made on first use is there
-  const auto before = census();
+  const auto before = settled([](const auto& now) { return now.back().children == 0; });
   show("before", before);
   const double rate = in_waves(total, wave);
-  const auto between = settled(before);
+  const auto as_before = [&](const auto& now) { return same(before, now); };
+  const auto between = settled(as_before);
   show("after the waves", between);
   const at_once many = concurrently(concurrent);
   show("while all run", many.peak);
-  const auto after = settled(before);
+  const auto after = settled(as_before);
   show("at the end", after);
 
   fmt::print("{} processes in waves of {}: {:.0f} a second\n", total, wave, rate);
