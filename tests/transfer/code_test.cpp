@@ -238,8 +238,7 @@ TEST(callables, that_are_empty_take_no_bytes) {
 
 TEST(callables, that_are_transferable_cross_by_value) {
   EXPECT_EQ(there_and_back(adder{5})(1), 6);
-  const int n = 7;
-  EXPECT_EQ(there_and_back(tandem::unchecked_capture([n](int x) { return x * n; }))(2), 14);
+  EXPECT_EQ(there_and_back(tandem::unchecked_capture([n = 7](int x) { return x * n; }))(2), 14);
 }
 
 int captured = 0;

@@ -104,8 +104,7 @@ TEST(round_trip, small_and_large_messages_alike) {
 }
 
 TEST(round_trip, captures_that_the_caller_vouches_for) {
-  const int n = 5;
-  const auto f = tandem::unchecked_capture([n](int x) { return x + n; });
+  const auto f = tandem::unchecked_capture([n = 5](int x) { return x + n; });
   static_assert(tandem::detail::transferable_callable<std::remove_const_t<decltype(f)>>);
   EXPECT_EQ(decode<std::remove_const_t<decltype(f)>>(encode(f))(3), 8);
 }
