@@ -155,5 +155,5 @@ unchecked_capture_t<F> unchecked_capture(F f) {
 
 }  // namespace tandem
 
-#include <tandem/detail/transfer_codec.hpp>
+#include <tandem/detail/transfer_definitions.hpp>
 #include <tandem/detail/transfer_exception.hpp>

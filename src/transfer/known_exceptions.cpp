@@ -41,8 +41,7 @@ std::exception_ptr make(const std::string& text, const A&... a) {
   return std::make_exception_ptr(worded<E>(text, a...));
 }
 
-// ---- error codes
-// -------------------------------------------------------------------------------------------------------
+// ---- error codes ----
 
 enum class category : std::uint8_t { generic, system, iostream, future, foreign };
 
@@ -78,8 +77,8 @@ std::optional<std::string> prefix_of(const std::string& text, const std::error_c
   return text.substr(0, text.size() - suffix.size());
 }
 
-// ---- families
-// ---------------------------------------------------------------------------------------------------------- Each has
+// ---- families ----
+// Each has
 // write, for what the text does not tell, and read.
 
 /// Made from a text.
@@ -209,8 +208,7 @@ struct from_report {
   }
 };
 
-// ---- the table
-// ---------------------------------------------------------------------------------------------------------
+// ---- the table ----
 
 struct known_exception {
   const std::type_info& type;

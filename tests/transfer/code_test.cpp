@@ -181,8 +181,7 @@ TEST(code, from_many_threads) {
   for (auto& t : threads) t.join();
 }
 
-// ---- pointers to members
-// -----------------------------------------------------------------------------------------------
+// ---- pointers to members ----
 
 TEST(member_pointers, of_functions) {
   const base b;
@@ -216,8 +215,7 @@ TEST(member_pointers, outside_their_class_are_refused) {
   EXPECT_THROW(found<int base::*>(tandem::encode(std::ptrdiff_t{-1})), tandem::decode_error);
 }
 
-// ---- objects
-// -----------------------------------------------------------------------------------------------------------
+// ---- objects ----
 
 struct adder {
   int by = 0;
@@ -247,8 +245,7 @@ static_assert(!transferable_callable<std::remove_const_t<decltype(capturing)>>);
 static_assert(!transferable_callable<std::function<void()>>);
 static_assert(!transferable_callable<std::reference_wrapper<adder>>);
 
-// ---- another image of this program
-// -------------------------------------------------------------------------------------
+// ---- another image of this program ----
 
 std::string in_hexadecimal(const bytes& b) {
   std::string text;

@@ -214,8 +214,7 @@ TEST(exceptions, of_tandem_keep_what_they_carry) {
   }
 }
 
-// ---- a user's own
-// --------------------------------------------------------------------------------------------------------
+// ---- a user's own ----
 
 class registered : public std::runtime_error {
  public:
@@ -348,8 +347,7 @@ TEST(unknown_exceptions, arrive_by_name) {
                 "runtime_error", "outer");
 }
 
-// ---- hostile bytes
-// -------------------------------------------------------------------------------------------------------
+// ---- hostile bytes ----
 
 /// Whatever the bytes: some exception, and no crash.
 void expect_something(const bytes& b) {

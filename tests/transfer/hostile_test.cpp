@@ -141,8 +141,7 @@ TEST(hostile, patterns_that_are_no_value) {
   EXPECT_TRUE(decodes<std::vector<bool>>(joined(std::uint64_t{3}, std::byte{7})));
 }
 
-// ---- the padding rule
-// --------------------------------------------------------------------------------------------------
+// ---- the padding rule ----
 
 template <class T>
 void expect_exact_padding(const T& value, std::size_t unpadded) {
@@ -189,8 +188,7 @@ TEST(padding, covers_a_whole_message) {
   EXPECT_NO_THROW(tandem::detail::finish(r));
 }
 
-// ---- memory and stack
-// --------------------------------------------------------------------------------------------------
+// ---- memory and stack ----
 
 TEST(memory, encoding_small_values_allocates_only_the_result) {
   const point p{1, 2};

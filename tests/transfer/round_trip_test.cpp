@@ -109,8 +109,7 @@ TEST(round_trip, captures_that_the_caller_vouches_for) {
   EXPECT_EQ(decode<std::remove_const_t<decltype(f)>>(encode(f))(3), 8);
 }
 
-// ---- how it is written
-// -------------------------------------------------------------------------------------------------
+// ---- how it is written ----
 
 TEST(format, flat_types_are_their_memory) {
   static_assert(tandem::detail::is_flat<point>);
@@ -151,8 +150,7 @@ TEST(format, text_that_is_pointed_to_travels_as_a_string) {
   EXPECT_THROW(tandem::detail::write_argument(other, static_cast<const char*>(nullptr)), std::invalid_argument);
 }
 
-// ---- what cannot be encoded
-// --------------------------------------------------------------------------------------------
+// ---- what cannot be encoded ----
 
 struct throws_when_copied {
   throws_when_copied() = default;

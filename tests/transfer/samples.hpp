@@ -184,9 +184,9 @@ inline either make_either() {
   return {std::map<std::string, either>{{"a", leaf}, {"b", list}}};
 }
 
-/// Calls `f` with a value of every kind that may cross, edge cases among them.
+/// Calls `f` with numbers, enums and text.
 template <class F>
-void for_each_sample(F f) {
+void for_each_of_plain_values(F f) {
   using namespace std::chrono_literals;
   using std::string;
   f(0);
@@ -208,6 +208,13 @@ void for_each_sample(F f) {
   f(string(1000, 'y'));
   f(std::u16string(u"sixteen"));
   f(std::wstring(L"wide"));
+}
+
+/// Calls `f` with containers.
+template <class F>
+void for_each_of_containers(F f) {
+  using namespace std::chrono_literals;
+  using std::string;
   f(std::vector<int>());
   f(std::vector<int>{1, 2, 3});
   f(std::vector<bool>());
@@ -228,6 +235,13 @@ void for_each_sample(F f) {
   f(std::unordered_map<string, point>{{"o", {0, 0}}, {"p", {1, 2}}});
   f(std::unordered_multimap<int, int>{{1, 1}, {1, 2}});
   f(std::map<string, string, std::greater<>>{{"a", "b"}});
+}
+
+/// Calls `f` with fixed shapes and wrappers.
+template <class F>
+void for_each_of_wrappers(F f) {
+  using namespace std::chrono_literals;
+  using std::string;
   f(std::array<int, 3>{1, 2, 3});
   f(std::array<string, 2>{"u", "v"});
   f(std::array<bool, 40>{true});
@@ -257,6 +271,13 @@ void for_each_sample(F f) {
   f(std::make_unique<int>(4));
   f(std::unique_ptr<const string>(new string("const")));
   f(make_vector<std::unique_ptr<tree>>(std::make_unique<tree>(tree{1, {{2, {}}}}), nullptr));
+}
+
+/// Calls `f` with aggregates and classes with hooks.
+template <class F>
+void for_each_of_classes(F f) {
+  using namespace std::chrono_literals;
+  using std::string;
   f(nothing{});
   f(point{1, 2});
   f(padded{'c', 0.5});
@@ -286,6 +307,15 @@ void for_each_sample(F f) {
                          "type",
                          "message",
                          {5ns, 6}});
+}
+
+/// Calls `f` with a value of every kind that may cross, edge cases among them.
+template <class F>
+void for_each_sample(F f) {
+  for_each_of_plain_values(f);
+  for_each_of_containers(f);
+  for_each_of_wrappers(f);
+  for_each_of_classes(f);
 }
 
 }  // namespace samples

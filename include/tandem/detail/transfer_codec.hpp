@@ -1,105 +1,12 @@
 #pragma once
 // One codec for each kind of type: how it is written, how it is read, and the fewest bytes that it can be.
-#include <bit>
 #include <cfloat>
-#include <iterator>
 
-#include <tandem/detail/transfer_wire.hpp>
+#include <tandem/detail/transfer_containers.hpp>
 
 namespace tandem::detail {
 
-template <class T>
-void write_value(writer& w, const T& value);
-template <class T>
-T read_value(reader& r);
-
-/// The fewest bytes that a T can be; 0 for a hook, of which nothing is known.
-template <class T>
-consteval std::size_t smallest();
-
-template <kind K>
-struct codec;
-
-// ---- reading on little stack
-// -------------------------------------------------------------------------------------------
-
-inline constexpr std::size_t large_value = 512;
-
-/// A value that was read and is on its way into a container. A large one waits on the heap, so that 500 levels of them
-/// fit into a small stack.
-template <class T>
-class held {
- public:
-  explicit held(reader& r) : value_(read_value<T>(r)) {}
-  T&& take() noexcept { return static_cast<T&&>(value_); }
-
- private:
-  T value_;
-};
-template <class T>
-requires(sizeof(T) > large_value) class held<T> {
- public:
-  explicit held(reader& r) : value_(new T(read_value<T>(r))) {}
-  held(const held&) = delete;
-  held& operator=(const held&) = delete;
-  ~held() { delete value_; }
-  T&& take() noexcept { return static_cast<T&&>(*value_); }
-
- private:
-  T* value_;
-};
-
-/// What holding a T allocates.
-template <class... T>
-inline constexpr std::size_t held_bytes = ((sizeof(T) > large_value ? sizeof(T) : 0) + ... + 0);
-
-/// The T whose bytes stand at `from`, at any alignment.
-template <class T>
-T load(const std::byte* from) noexcept {
-  struct {
-    std::byte bytes[sizeof(T)];
-  } raw;
-  std::memcpy(raw.bytes, from, sizeof(T));
-  return std::bit_cast<T>(raw);
-}
-
-/// Iterates over flat values among bytes: a vector made from a pair of these allocates once and sets nothing to zero.
-template <class T>
-struct loading_iterator {
-  using iterator_category = std::random_access_iterator_tag;
-  using value_type = T;
-  using difference_type = std::ptrdiff_t;
-  using pointer = const T*;
-  using reference = T;
-  const std::byte* at = nullptr;
-
-  T operator*() const noexcept { return load<T>(at); }
-  loading_iterator& operator++() noexcept {
-    at += sizeof(T);
-    return *this;
-  }
-  difference_type operator-(const loading_iterator& other) const noexcept {
-    return (at - other.at) / static_cast<difference_type>(sizeof(T));
-  }
-  bool operator==(const loading_iterator& other) const noexcept { return at == other.at; }
-  bool operator!=(const loading_iterator& other) const noexcept { return at != other.at; }
-};
-
-/// A vector or string of `count` flat values.
-template <class C>
-C load_all(reader& r, std::size_t count) {
-  using value = typename C::value_type;
-  const std::byte* bytes = wire::take(r, count * sizeof(value));
-  if constexpr (sizeof(value) == 1 && std::is_integral_v<value>) {
-    const auto* values = reinterpret_cast<const value*>(bytes);  // SAFETY: bytes themselves, under another name
-    return C(values, values + count);
-  } else {
-    return C(loading_iterator<value>{bytes}, loading_iterator<value>{bytes + count * sizeof(value)});
-  }
-}
-
-// ---- plain values
-// ------------------------------------------------------------------------------------------------------
+// ---- plain values ----
 
 template <>
 struct codec<kind::memory> {
@@ -193,7 +100,7 @@ struct codec<kind::bits> {
   template <class T>
   static T read(reader& r) {
     const auto count = wire::take_number<std::uint64_t>(r);
-    if (count / 8 + (count % 8 != 0) > r.remaining()) wire::fail_count(r, count);
+    if (count / 8 + (count % 8 != 0) > wire::remaining(r)) wire::fail_count(r, count);
     wire::charge(r, static_cast<std::size_t>(count / 8 + 8));
     T bits(static_cast<std::size_t>(count));
     codec<kind::bitset>::read_into(r, bits);
@@ -245,198 +152,7 @@ struct codec<kind::time_point> {
   }
 };
 
-// ---- containers
-// -------------------------------------------------------------------------------------------------------- What each
-// allocates is rounded up, over what libstdc++ and libc++ do: nodes have at most five words of their own.
-
-inline constexpr std::size_t node_bytes = 64;
-
-template <>
-struct codec<kind::text> {
-  template <class T>
-  static constexpr std::size_t smallest_size = 8;
-  template <class T>
-  static constexpr allocation cost{sizeof(typename T::value_type), sizeof(typename T::value_type)};
-  template <class T>
-  static void write(writer& w, const T& text) {
-    wire::begin(w, text.size(), cost<T>);
-    wire::append(w, text.data(), text.size() * sizeof(typename T::value_type));
-  }
-  template <class T>
-  static T read(reader& r) {
-    return load_all<T>(r, wire::begin(r, sizeof(typename T::value_type), cost<T>));
-  }
-};
-
-template <>
-struct codec<kind::path> {
-  // A path keeps its components too, each of at least two characters.
-  template <class T>
-  static constexpr std::size_t smallest_size = 8;
-  template <class T>
-  static constexpr allocation cost{128, 256};
-  template <class T>
-  static void write(writer& w, const T& path) {
-    const auto& text = path.native();
-    wire::begin(w, text.size(), cost<T>);
-    wire::append(w, text.data(), text.size() * sizeof(typename T::value_type));
-  }
-  template <class T>
-  static T read(reader& r) {
-    return T(load_all<typename T::string_type>(r, wire::begin(r, sizeof(typename T::value_type), cost<T>)));
-  }
-};
-
-template <>
-struct codec<kind::vector> {
-  template <class T>
-  static constexpr std::size_t smallest_size = 8;
-  template <class T>
-  static constexpr allocation cost{sizeof(typename T::value_type),
-                                   is_flat<typename T::value_type> ? 0 : held_bytes<typename T::value_type>};
-  template <class T>
-  static void write(writer& w, const T& values) {
-    wire::begin(w, values.size(), cost<T>);
-    if constexpr (is_flat<typename T::value_type>) {
-      wire::append(w, values.data(), values.size() * sizeof(typename T::value_type));
-    } else {
-      const wire::level deeper(w);
-      for (const auto& value : values) write_value(w, value);
-    }
-  }
-  template <class T>
-  static T read(reader& r) {
-    using value = typename T::value_type;
-    const std::size_t count = wire::begin(r, smallest<value>(), cost<T>);
-    if constexpr (is_flat<value>) {
-      return load_all<T>(r, count);
-    } else {
-      const wire::level deeper(r);
-      T values;
-      values.reserve(count);
-      for (std::size_t i = 0; i < count; ++i) values.push_back(held<value>(r).take());
-      return values;
-    }
-  }
-};
-
-template <>
-struct codec<kind::sequence> {
-  // A deque has an index of blocks, which doubles, and even an empty one has a block.
-  template <class T>
-  static constexpr std::size_t smallest_size = 8;
-  template <class T>
-  static constexpr allocation cost{sizeof(typename T::value_type) + node_bytes,
-                                   1024 + held_bytes<typename T::value_type>};
-  template <class T>
-  static void write(writer& w, const T& values) {
-    wire::begin(w, values.size(), cost<T>);
-    const wire::level deeper(w);
-    for (const auto& value : values) write_value(w, value);
-  }
-  template <class T>
-  static T read(reader& r) {
-    using value = typename T::value_type;
-    const std::size_t count = wire::begin(r, smallest<value>(), cost<T>);
-    const wire::level deeper(r);
-    T values;
-    for (std::size_t i = 0; i < count; ++i) values.push_back(held<value>(r).take());
-    return values;
-  }
-};
-
-template <>
-struct codec<kind::forward_list> {
-  template <class T>
-  static constexpr std::size_t smallest_size = 8;
-  template <class T>
-  static constexpr allocation cost{sizeof(typename T::value_type) + node_bytes, held_bytes<typename T::value_type>};
-  template <class T>
-  static void write(writer& w, const T& values) {
-    std::size_t count = 0;
-    for (auto at = values.begin(); at != values.end(); ++at) ++count;
-    wire::begin(w, count, cost<T>);
-    const wire::level deeper(w);
-    for (const auto& value : values) write_value(w, value);
-  }
-  template <class T>
-  static T read(reader& r) {
-    using value = typename T::value_type;
-    const std::size_t count = wire::begin(r, smallest<value>(), cost<T>);
-    const wire::level deeper(r);
-    T values;
-    auto last = values.before_begin();
-    for (std::size_t i = 0; i < count; ++i) last = values.insert_after(last, held<value>(r).take());
-    return values;
-  }
-};
-
-/// Sets and maps. With unordered ones, the buckets are made at once; with unique keys, a second one like it is an
-/// error.
-template <class T, class ReadOne>
-T read_associative(reader& r, std::size_t count, ReadOne read_one) {
-  const wire::level deeper(r);
-  T values;
-  if constexpr (requires { values.bucket_count(); }) values.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    read_one(values);
-    if (values.size() != i + 1) wire::fail(r, "a key that is there already");
-  }
-  return values;
-}
-
-template <>
-struct codec<kind::set> {
-  template <class T>
-  static constexpr std::size_t smallest_size = 8;
-  template <class T>
-  static constexpr allocation cost{sizeof(typename T::value_type) + node_bytes,
-                                   256 + held_bytes<typename T::value_type>};
-  template <class T>
-  static void write(writer& w, const T& values) {
-    wire::begin(w, values.size(), cost<T>);
-    const wire::level deeper(w);
-    for (const auto& value : values) write_value(w, value);
-  }
-  template <class T>
-  static T read(reader& r) {
-    using value = typename T::value_type;
-    const std::size_t count = wire::begin(r, smallest<value>(), cost<T>);
-    return read_associative<T>(r, count, [&](T& set) { set.insert(set.end(), held<value>(r).take()); });
-  }
-};
-
-template <>
-struct codec<kind::map> {
-  template <class T>
-  static constexpr std::size_t smallest_size = 8;
-  template <class T>
-  static constexpr allocation cost{sizeof(typename T::value_type) + node_bytes,
-                                   256 + held_bytes<typename T::key_type, typename T::mapped_type>};
-  template <class T>
-  static void write(writer& w, const T& values) {
-    wire::begin(w, values.size(), cost<T>);
-    const wire::level deeper(w);
-    for (const auto& [key, value] : values) {
-      write_value(w, key);
-      write_value(w, value);
-    }
-  }
-  template <class T>
-  static T read(reader& r) {
-    using key = typename T::key_type;
-    using mapped = typename T::mapped_type;
-    const std::size_t count = wire::begin(r, smallest<key>() + smallest<mapped>(), cost<T>);
-    return read_associative<T>(r, count, [&](T& map) {
-      held<key> k(r);
-      held<mapped> v(r);
-      map.emplace_hint(map.end(), k.take(), v.take());
-    });
-  }
-};
-
-// ---- values of fixed shape
-// -----------------------------------------------------------------------------------------------
+// ---- values of fixed shape ----
 
 template <>
 struct codec<kind::array> {
@@ -629,8 +345,7 @@ struct codec<kind::hook> {
   }
 };
 
-// ---- the way in
-// --------------------------------------------------------------------------------------------------------
+// ---- the way in ----
 
 template <class T>
 consteval std::size_t smallest() {
@@ -653,60 +368,3 @@ T read_value(reader& r) {
 }
 
 }  // namespace tandem::detail
-
-namespace tandem {
-
-template <transferable T>
-void writer::operator()(const T& value) {
-  detail::write_value<T>(*this, value);
-}
-
-template <transferable T>
-void reader::operator()(T& value) {
-  static_assert(std::is_move_assignable_v<T>, "tandem: reader reads into a variable that can be assigned");
-  value = detail::read_value<T>(*this);
-}
-
-template <transferable T>
-std::vector<std::byte> encode(const T& value) {
-  writer w;
-  w(value);
-  return detail::take_bytes(static_cast<writer&&>(w));
-}
-
-template <transferable T>
-T decode(std::span<const std::byte> bytes) {
-  reader r = detail::make_reader(bytes);
-  T value = detail::read_value<T>(r);
-  detail::finish(r);
-  return value;
-}
-
-/// A function object that the caller vouches for.
-template <class F>
-struct transfer<unchecked_capture_t<F>> {
-  static void write(writer& w, const unchecked_capture_t<F>& callable) {
-    detail::wire::append(w, &callable, sizeof callable);
-  }
-  static unchecked_capture_t<F> read(reader& r) {
-    return detail::load<unchecked_capture_t<F>>(detail::wire::take(r, sizeof(unchecked_capture_t<F>)));
-  }
-};
-
-/// An ending keeps its members to itself.
-template <>
-struct transfer<exit_status> {
-  static void write(writer& w, const exit_status& s) {
-    const int value = s.kind() == ending::signalled ? s.signal() : s.code();
-    w(s.kind());
-    w(value);
-    w(s.why());
-  }
-  static exit_status read(reader& r) {
-    const auto kind = detail::read_value<ending>(r);
-    const int value = detail::read_value<int>(r);
-    return exit_status::make(kind, value, detail::read_value<cause>(r));
-  }
-};
-
-}  // namespace tandem

@@ -4,7 +4,7 @@
 #include <exception>
 #include <typeinfo>
 
-#include <tandem/detail/transfer_codec.hpp>
+#include <tandem/transfer.hpp>
 
 namespace tandem::detail {
 

@@ -128,6 +128,26 @@ struct verdict {
   constexpr verdict(refusal w) : why(w) {}
 };
 
+/// Why a class of the standard library cannot cross; `none` for another.
+consteval refusal refusal_of_std(std::string_view name) {
+  if (name == "shared_ptr" || name == "weak_ptr") return refusal::shared_pointer;
+  if (name == "reference_wrapper") return refusal::reference;
+  if (name == "basic_string_view" || name == "span" || name == "initializer_list") return refusal::view;
+  if (name == "atomic" || name == "atomic_flag" || name == "atomic_ref") return refusal::atomic;
+  if (name.ends_with("mutex") || name.starts_with("condition_variable") || name.ends_with("_lock") ||
+      name == "lock_guard" || name == "once_flag" || name == "latch" || name == "barrier" ||
+      name == "counting_semaphore") {
+    return refusal::lock;
+  }
+  if (name == "function" || name == "packaged_task" || name == "move_only_function") return refusal::erased_function;
+  if (name == "thread" || name == "jthread" || name == "future" || name == "shared_future" || name == "promise" ||
+      name == "stop_token" || name == "stop_source") {
+    return refusal::thread;
+  }
+  if (name == "stack" || name == "queue" || name == "priority_queue") return refusal::adaptor;
+  return refusal::none;
+}
+
 /// The class templates of the standard library, by name.
 template <class T>
 consteval verdict judge_std(std::string_view name) {
@@ -179,22 +199,7 @@ consteval verdict judge_std(std::string_view name) {
       std::has_unique_object_representations_v<T>) {
     return kind::memory;  // day, month, year, year_month_day: small numbers, which ok() checks
   }
-  if (name == "shared_ptr" || name == "weak_ptr") return refusal::shared_pointer;
-  if (name == "reference_wrapper") return refusal::reference;
-  if (name == "basic_string_view" || name == "span" || name == "initializer_list") return refusal::view;
-  if (name == "atomic" || name == "atomic_flag" || name == "atomic_ref") return refusal::atomic;
-  if (name.ends_with("mutex") || name.starts_with("condition_variable") || name.ends_with("_lock") ||
-      name == "lock_guard" || name == "once_flag" || name == "latch" || name == "barrier" ||
-      name == "counting_semaphore") {
-    return refusal::lock;
-  }
-  if (name == "function" || name == "packaged_task" || name == "move_only_function") return refusal::erased_function;
-  if (name == "thread" || name == "jthread" || name == "future" || name == "shared_future" || name == "promise" ||
-      name == "stop_token" || name == "stop_source") {
-    return refusal::thread;
-  }
-  if (name == "stack" || name == "queue" || name == "priority_queue") return refusal::adaptor;
-  return refusal::none;  // not one of them
+  return refusal_of_std(name);
 }
 
 template <class T>
@@ -260,8 +265,7 @@ inline constexpr verdict verdict_of = judge<T>();
 template <class T>
 inline constexpr kind kind_of = verdict_of<T>.kind;
 
-// ---- what is inside
-// --------------------------------------------------------------------------------------------------
+// ---- what is inside ----
 
 template <class T>
 struct arguments_of;
@@ -302,8 +306,7 @@ consteval auto inside() {
 template <class T>
 using inside_of = decltype(inside<T>());
 
-// ---- flat types
-// ------------------------------------------------------------------------------------------------------
+// ---- flat types ----
 
 template <class T>
 consteval bool flat();

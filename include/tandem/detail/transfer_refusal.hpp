@@ -13,8 +13,7 @@ struct element {};
 
 struct accepted {};
 
-// ---- the walk
-// --------------------------------------------------------------------------------------------------------
+// ---- the walk ----
 
 /// True if T and all that is inside it may cross. `Outer`: the aggregates being walked; one that contains itself,
 /// through a container or a unique_ptr, is not walked again.
@@ -42,8 +41,7 @@ consteval bool crosses() {
 template <class T>
 inline constexpr bool can_cross = crosses<T>();
 
-// ---- the sentence
-// ----------------------------------------------------------------------------------------------------
+// ---- the sentence ----
 
 template <class First, class... Rest>
 struct last_of : last_of<Rest...> {};
@@ -134,8 +132,7 @@ struct refused {
                 "aggregate, or write a hook (a specialisation of tandem::transfer)");
 };
 
-// ---- the way to what is refused
-// ----------------------------------------------------------------------------------------
+// ---- the way to what is refused ----
 
 template <class... Outer>
 struct search {

@@ -4,11 +4,23 @@
 // Memory: decoding charges what it is about to allocate to a budget of 1 MiB + 1024 times the bytes given, before it
 // does. Encoding makes the same sums, and where a value is larger than its bytes would warrant (a long vector of empty
 // optionals, each of 4 KiB), it appends as many zeros as are missing. Decoding accepts exactly these.
+//
+// Templates on the stream where its members are used: writer and reader are complete only in <tandem/transfer.hpp>.
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <span>
+#include <type_traits>
+#include <vector>
 
-#include <tandem/transfer.hpp>
+#include <tandem/detail/export.hpp>
 
-namespace tandem::detail {
+namespace tandem {
+
+class writer;
+class reader;
+
+namespace detail {
 
 inline constexpr unsigned max_depth = 500;
 inline constexpr std::size_t free_budget = std::size_t{1} << 20;
@@ -21,7 +33,8 @@ struct allocation {
 };
 
 struct wire {
-  static void append(writer& w, const void* from, std::size_t size) {
+  template <class Writer>
+  static void append(Writer& w, const void* from, std::size_t size) {
     if (size > sizeof w.stage_ - w.staged_) {
       append_block(w, from, size);
     } else if (size != 0) {
@@ -29,34 +42,47 @@ struct wire {
       w.staged_ += static_cast<unsigned>(size);
     }
   }
-  static void append_count(writer& w, std::uint64_t count) { append(w, &count, sizeof count); }
-  static void charge(writer& w, std::size_t bytes) noexcept { w.charge_ += bytes; }
+  template <class Writer>
+  static void append_count(Writer& w, std::uint64_t count) {
+    append(w, &count, sizeof count);
+  }
 
+  template <class Reader>
+  static std::size_t remaining(const Reader& r) noexcept {
+    return r.remaining();
+  }
   /// The next `size` bytes.
-  static const std::byte* take(reader& r, std::size_t size) {
+  template <class Reader>
+  static const std::byte* take(Reader& r, std::size_t size) {
     if (size > r.remaining()) fail_truncated(r, size);
     const std::byte* bytes = r.at_;
     r.at_ += size;
     return bytes;
   }
-  template <class Number>
-  static Number take_number(reader& r) {
+  template <class Number, class Reader>
+  static Number take_number(Reader& r) {
     Number number;
     std::memcpy(&number, take(r, sizeof number), sizeof number);
     return number;
   }
-  static void charge(reader& r, std::size_t bytes) {
-    if (bytes > r.budget_ - r.charge_) fail_budget(r);
-    r.charge_ += bytes;
+  /// Of a writer, or of a reader, which has a budget.
+  template <class Stream>
+  static void charge(Stream& s, std::size_t bytes) {
+    if constexpr (std::is_same_v<Stream, reader>) {
+      if (bytes > s.budget_ - s.charge_) fail_budget(s);
+    }
+    s.charge_ += bytes;
   }
 
   /// Begins `count` elements.
-  static void begin(writer& w, std::size_t count, allocation a) {
+  template <class Writer>
+  static void begin(Writer& w, std::size_t count, allocation a) {
     append_count(w, count);
     charge(w, count * a.each + a.once);
   }
   /// The number of elements that follow, each of at least `smallest` bytes. So many may be allocated.
-  static std::size_t begin(reader& r, std::size_t smallest, allocation a) {
+  template <class Reader>
+  static std::size_t expect(Reader& r, std::size_t smallest, allocation a) {
     const auto count = take_number<std::uint64_t>(r);
     if (smallest != 0 && count > r.remaining() / smallest) fail_count(r, count);
     const std::size_t left = r.budget_ - r.charge_;
@@ -86,7 +112,7 @@ struct wire {
   TANDEM_EXPORT static std::span<const std::byte> finished(writer& w);
   TANDEM_EXPORT static std::vector<std::byte> taken(writer&& w);
   TANDEM_EXPORT static void check_end(reader& r);
-  static reader make(std::span<const std::byte> bytes) noexcept { return reader(bytes); }
+  static reader make(std::span<const std::byte> bytes) noexcept;
 
   [[noreturn]] TANDEM_EXPORT static void fail(const reader& r, const char* what);
   [[noreturn]] TANDEM_EXPORT static void fail_truncated(const reader& r, std::size_t size);
@@ -108,20 +134,9 @@ inline std::vector<std::byte> take_bytes(writer&& w) { return wire::taken(static
 /// The same without a copy or an allocation; valid until `w` changes or is gone. Nothing may be written after it.
 inline std::span<const std::byte> finished_bytes(writer& w) { return wire::finished(w); }
 /// A reader of `bytes`, which must outlive it.
-inline reader make_reader(std::span<const std::byte> bytes) noexcept { return wire::make(bytes); }
+reader make_reader(std::span<const std::byte> bytes) noexcept;
 /// Throws decode_error unless all was read.
 inline void finish(reader& r) { wire::check_end(r); }
 
-}  // namespace tandem::detail
-
-namespace tandem {
-
-inline reader::reader(std::span<const std::byte> bytes) noexcept
-    : begin_(bytes.data()),
-      at_(bytes.data()),
-      end_(bytes.data() + bytes.size()),
-      budget_(bytes.size() > (static_cast<std::size_t>(-1) - detail::free_budget) / detail::budget_per_byte
-                  ? static_cast<std::size_t>(-1)
-                  : detail::free_budget + detail::budget_per_byte * bytes.size()) {}
-
+}  // namespace detail
 }  // namespace tandem

@@ -1,0 +1,72 @@
+#pragma once
+// The definitions of what <tandem/transfer.hpp> declares, and the hooks of tandem's own types.
+#include <tandem/detail/transfer_codec.hpp>
+#include <tandem/transfer.hpp>
+
+namespace tandem {
+
+inline reader::reader(std::span<const std::byte> bytes) noexcept
+    : begin_(bytes.data()),
+      at_(bytes.data()),
+      end_(bytes.data() + bytes.size()),
+      budget_(bytes.size() > (static_cast<std::size_t>(-1) - detail::free_budget) / detail::budget_per_byte
+                  ? static_cast<std::size_t>(-1)
+                  : detail::free_budget + detail::budget_per_byte * bytes.size()) {}
+
+inline reader detail::wire::make(std::span<const std::byte> bytes) noexcept { return reader(bytes); }
+inline reader detail::make_reader(std::span<const std::byte> bytes) noexcept { return wire::make(bytes); }
+
+template <transferable T>
+void writer::operator()(const T& value) {
+  detail::write_value<T>(*this, value);
+}
+
+template <transferable T>
+void reader::operator()(T& value) {
+  static_assert(std::is_move_assignable_v<T>, "tandem: reader reads into a variable that can be assigned");
+  value = detail::read_value<T>(*this);
+}
+
+template <transferable T>
+std::vector<std::byte> encode(const T& value) {
+  writer w;
+  w(value);
+  return detail::take_bytes(static_cast<writer&&>(w));
+}
+
+template <transferable T>
+T decode(std::span<const std::byte> bytes) {
+  reader r = detail::make_reader(bytes);
+  T value = detail::read_value<T>(r);
+  detail::finish(r);
+  return value;
+}
+
+/// A function object that the caller vouches for.
+template <class F>
+struct transfer<unchecked_capture_t<F>> {
+  static void write(writer& w, const unchecked_capture_t<F>& callable) {
+    detail::wire::append(w, &callable, sizeof callable);
+  }
+  static unchecked_capture_t<F> read(reader& r) {
+    return detail::load<unchecked_capture_t<F>>(detail::wire::take(r, sizeof(unchecked_capture_t<F>)));
+  }
+};
+
+/// An ending keeps its members to itself.
+template <>
+struct transfer<exit_status> {
+  static void write(writer& w, const exit_status& s) {
+    const int value = s.kind() == ending::signalled ? s.signal() : s.code();
+    w(s.kind());
+    w(value);
+    w(s.why());
+  }
+  static exit_status read(reader& r) {
+    const auto kind = detail::read_value<ending>(r);
+    const int value = detail::read_value<int>(r);
+    return exit_status::make(kind, value, detail::read_value<cause>(r));
+  }
+};
+
+}  // namespace tandem
