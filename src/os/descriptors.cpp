@@ -109,7 +109,9 @@ int wait_ready(std::span<ready> set, clock::time_point deadline) noexcept {
   do {
     timespec left{};
     const timespec* timeout = nullptr;
-    if (deadline != never) {
+    if (deadline == now) {
+      timeout = &left;
+    } else if (deadline != never) {
       const auto remaining = std::max(nanoseconds::zero(), nanoseconds(deadline - clock::now())).count();
       left.tv_sec = static_cast<time_t>(remaining / 1'000'000'000);
       left.tv_nsec = static_cast<long>(remaining % 1'000'000'000);

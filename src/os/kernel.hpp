@@ -25,6 +25,7 @@ long check(long result, const char* operation);
 [[noreturn]] void throw_failed(const char* operation, int error, const std::string& advice = {});
 
 constexpr clock::time_point never = clock::time_point::max();
+constexpr clock::time_point now{};
 
 // ---- descriptors --------------------------------------------------------------------------------------------------
 /// In a program whose standard input, output or error is closed, a new descriptor gets one of their numbers, and what
@@ -42,7 +43,8 @@ struct ready {
   int fd = -1;
   bool readable = false;  // set by wait_ready: also at end of file and for errors
 };
-/// Waits until one of them is readable, closed or broken. The number that are; 0 at the deadline.
+/// Waits until one of them is readable, closed or broken. The number that are; 0 at the deadline. One that is `now` reads
+/// no clock.
 int wait_ready(std::span<ready>, clock::time_point deadline = never) noexcept;
 
 // ---- memory -------------------------------------------------------------------------------------------------------

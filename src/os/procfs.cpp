@@ -69,10 +69,10 @@ void kill_descendants_of(pid_t root) {
   // A process that was about to fork may show a child only in a later pass; the stopped root reaps nobody, so a pid
   // below it is never another's.
   for (bool found_more = true; found_more;) {
-    std::set<pid_t> now;
-    collect_descendants(root, now);
+    std::set<pid_t> seen;
+    collect_descendants(root, seen);
     found_more = false;
-    for (const pid_t pid : now) {
+    for (const pid_t pid : seen) {
       if (!killed.insert(pid).second) continue;
       found_more = true;
       kill_now(pid, SIGKILL);

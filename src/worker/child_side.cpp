@@ -28,7 +28,7 @@ namespace tandem::worker {
 
 namespace {
 
-own_worker* self = nullptr;  // set once, before the user's function
+const own_worker* self = nullptr;  // set once, before the user's function
 std::terminate_handler terminate_before = nullptr;
 
 std::string readable_type(const std::type_info& type) {
@@ -168,21 +168,41 @@ void become_worker(const worker_start& start) {
   os::lead_group();
   os::die_with_parent();
   std::array<os::ready, 1> server{{{start.server_pidfd}}};
-  if (os::wait_ready(server, clock::time_point{}) == 1) os::exit_now(1);  // it died before the line above
+  if (os::wait_ready(server, os::now) == 1) os::exit_now(1);  // it died before the line above
   runtime::forget_connections();
   for (const int fd : start.to_close) os::close(fd);
   os::restore_descriptor_limit();
-  if (!start.name.empty()) os::name_thread(start.name.c_str());
-  self = new own_worker{start.name, start.page, start.door, start.parent_pidfd};
+  self = &start.self;
+  os::name_thread(self->name.c_str());
   observe::forward_to(forward_log);
   os::unblock_signals();
   auto fresh = static_cast<std::uint32_t>(phase::fresh);
-  if (!start.page->state.compare_exchange_strong(fresh, static_cast<std::uint32_t>(phase::begun))) os::exit_now(1);
+  if (!self->page->state.compare_exchange_strong(fresh, static_cast<std::uint32_t>(phase::begun))) os::exit_now(1);
 }
 
 }  // namespace
 
 const own_worker* this_process() noexcept { return self; }
+
+namespace {
+
+void rehearsed(reader&, writer&) {}
+
+// Goes once through what every worker does, so that it is done here and not in each of them: the dynamic linker looks up
+// what is called for the first time, and the module of the program is found.
+void rehearse() {
+  writer out;
+  detail::write_code(out, reinterpret_cast<const void*>(&rehearsed));
+  const std::vector<std::byte> bytes = detail::take_bytes(std::move(out));
+  reader in = detail::make_reader(bytes);
+  detail::read_code(in);
+  flush_output();
+  os::lead_group();
+  os::close(-1);
+  os::name_thread("tandem");
+}
+
+}  // namespace
 
 void prepare_child_side() {
   terminate_before = std::set_terminate(terminate_with_note);
@@ -199,6 +219,7 @@ void prepare_child_side() {
   std::clearerr(stdout);
   // Lines stay whole when workers share a pipe: one write for each line, instead of one whenever a buffer is full.
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  rehearse();
 }
 
 // The reference to a forced unwind is null: see thread_core::execute().

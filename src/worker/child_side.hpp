@@ -9,14 +9,19 @@
 
 namespace tandem::worker {
 
-/// What the server has ready for a worker before it clones it, so that nothing can fail in between.
-struct worker_start {
-  slot_page* page = nullptr;
+/// What a worker knows of itself.
+struct own_worker {
   std::string name;
-  std::span<const std::byte> call;  // empty: in the memfd
-  int call_memfd = -1;
+  slot_page* page = nullptr;
   int door = -1;          // to the server
   int parent_pidfd = -1;  // of the program that started it
+};
+
+/// What the server has ready for a worker before it clones it, so that nothing can fail in between. It stays where it is.
+struct worker_start {
+  own_worker self;
+  std::span<const std::byte> call;  // empty: in the memfd
+  int call_memfd = -1;
   int server_pidfd = -1;  // of the server that clones it
   std::span<const int> to_close;
 };
@@ -28,13 +33,6 @@ void prepare_child_side();
 /// The life of a worker, from the clone to _exit.
 [[noreturn]] void run_worker(const worker_start&);
 
-/// In a worker: what it knows of itself.
-struct own_worker {
-  std::string name;
-  slot_page* page = nullptr;
-  int door = -1;
-  int parent_pidfd = -1;
-};
 const own_worker* this_process() noexcept;  // nullptr if this process is no worker
 
 }  // namespace tandem::worker

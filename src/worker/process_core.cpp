@@ -153,7 +153,7 @@ bool process_core::join_until(clock::time_point deadline) {
 
 bool process_core::active() const noexcept {
   try {
-    return !ended();
+    return !ended(os::now);
   } catch (...) {
     return true;
   }
@@ -292,7 +292,7 @@ void process_core::signal(int number) {
 }
 
 void process_core::kill() {
-  if (ended()) return;
+  if (ended(os::now)) return;
   try {
     os::kill_descendants_of(pid_);
   } catch (const std::bad_alloc&) {  // then they are orphans, which end with this program
@@ -351,13 +351,13 @@ std::vector<std::byte> process_handle::take() const {
   if (!core_) throw_no_state();
   return core().take();
 }
-bool process_handle::running() const { return core_ && !core().ended(); }
+bool process_handle::running() const { return core_ && !core().ended(os::now); }
 bool process_handle::joinable() const noexcept { return core_ && !core_->joined(); }
 std::optional<exit_status> process_handle::status() const {
-  return core_ && core().ended() ? std::optional(core().status()) : std::nullopt;
+  return core_ && core().ended(os::now) ? std::optional(core().status()) : std::nullopt;
 }
 std::optional<crash_report> process_handle::report() const {
-  return core_ && core().ended() ? core().report() : std::nullopt;
+  return core_ && core().ended(os::now) ? core().report() : std::nullopt;
 }
 bool process_handle::request_stop() const { return core_ && core().stops().request_stop(); }
 tandem::stop_source process_handle::get_stop_source() const {

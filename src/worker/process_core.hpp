@@ -29,7 +29,7 @@ class process_core final : public unit {
   void join();
   bool join_until(clock::time_point deadline);
   std::vector<std::byte> take();
-  bool ended(clock::time_point deadline = clock::time_point{}) const;
+  bool ended(clock::time_point deadline) const;
   bool joined() const noexcept { return joined_.load(std::memory_order_acquire); }
   exit_status status();  // once ended
   std::optional<crash_report> report();

@@ -87,9 +87,8 @@ void runtime::initialise(init_options options) {
 }
 
 void runtime::forget_connections() noexcept {
-  new (&making) std::mutex;  // the original held it when it made this copy
+  if (current.load(std::memory_order_relaxed) == nullptr) return;
   runtime* original = current.exchange(nullptr);
-  if (original == nullptr) return;
   os::close(original->control_.get());
   os::close(original->keeper_.get());
   if (original->link_) os::close(original->link_->descriptor());
@@ -106,6 +105,7 @@ void runtime::start_keeper() {
   file_descriptor keeper;
   const pid_t pid = static_cast<pid_t>(os::check(os::fork_unseen(keeper), "clone3"));
   if (pid == 0) {
+    new (&making) std::mutex;  // the original holds it
     ends[0] = {};
     run_keeper(std::move(ends[1]), std::move(own), slots_, preload_);
   }

@@ -141,16 +141,16 @@ void server::clone_worker(client& c, const request& asked, slot_page& page, std:
   // Everything that can fail is done before the clone.
   std::vector<int> to_close = own_descriptors();
   worker_start begin;
-  begin.page = &page;
-  begin.name.assign(reinterpret_cast<const char*>(rest.data()), asked.name_bytes);
+  begin.self.page = &page;
+  begin.self.name.assign(reinterpret_cast<const char*>(rest.data()), asked.name_bytes);
   begin.call = rest.subspan(asked.name_bytes);
   begin.call_memfd = call_memfd;
-  begin.door = door_[1].get();
+  begin.self.door = door_[1].get();
   begin.server_pidfd = self_pidfd_.get();
   const bool host_asks = &c == clients_.front().get();
-  begin.parent_pidfd = host_asks ? ties_.host_pidfd.get() : c.pidfd.get();
+  begin.self.parent_pidfd = host_asks ? ties_.host_pidfd.get() : c.pidfd.get();
   for (const auto& other : clients_) {
-    if (other->pidfd && other->pidfd.get() != begin.parent_pidfd) to_close.push_back(other->pidfd.get());
+    if (other->pidfd && other->pidfd.get() != begin.self.parent_pidfd) to_close.push_back(other->pidfd.get());
   }
   if (!host_asks) to_close.push_back(ties_.host_pidfd.get());
   begin.to_close = to_close;
@@ -237,7 +237,7 @@ void server::read_door() {
   constexpr int most_failures = 16;  // of a kernel that is short of memory
   for (int failures = 0; failures < most_failures;) {
     std::array<os::ready, 1> set{{{door_[0].get()}}};
-    const int waiting = os::wait_ready(set, clock::time_point{});
+    const int waiting = os::wait_ready(set, os::now);
     if (waiting == 0) return;
     std::array<std::byte, sizeof(door_message)> bytes;
     os::message got;

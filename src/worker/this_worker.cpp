@@ -64,7 +64,7 @@ bool parent_alive() noexcept {
   const auto* process = worker::this_process();
   if (process == nullptr) return true;
   std::array<os::ready, 1> set{{{process->parent_pidfd}}};
-  return os::wait_ready(set, clock::time_point{}) == 0;
+  return os::wait_ready(set, os::now) == 0;
 }
 
 unsigned attempt() noexcept { return 1; }
