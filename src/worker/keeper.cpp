@@ -63,9 +63,7 @@ bool preloaded(const keeper& k, const std::function<void()>& preload) {
     if (os::thread_count() > 1) {
       throw std::logic_error(
           "tandem::init: the preload function left threads running; the fork server must have one thread, so that no "
-          "lock "
-          "that another one holds is ever copied. Join them in the preload, or start them with on_worker_start in each "
-          "worker.");
+          "lock that another one holds is ever copied. Join them in the preload.");
     }
     return true;
   } catch (...) {

@@ -1,4 +1,4 @@
-// expect: namesake of <tandem/sync.hpp>
+// expect: a lock of the standard library works in one process only: keep it out
 // expect: refused<my::job, (tandem::detail::)?member<2>, std::mutex>
 #include <mutex>
 

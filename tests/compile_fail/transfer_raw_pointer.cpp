@@ -1,4 +1,4 @@
-// expect: a raw pointer cannot cross.*tandem::shared<T>
+// expect: a raw pointer cannot cross.*or a std::unique_ptr to it
 // expect: refused<my::job, (tandem::detail::)?member<2>, int\*>
 #include <tandem/transfer.hpp>
 

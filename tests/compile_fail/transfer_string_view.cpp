@@ -1,4 +1,4 @@
-// expect: pass a std::string, a std::vector or a tandem::shared_array
+// expect: pass a std::string or a std::vector
 // expect: refused<my::job, (tandem::detail::)?member<2>, std::basic_string_view<char(, .*)?>
 #include <string_view>
 

@@ -56,7 +56,7 @@ struct refused {
   static constexpr refusal why = verdict_of<typename last_of<Way...>::type>.why;
   static_assert(why != refusal::pointer,
                 "tandem: a raw pointer cannot cross to another process, where its address means nothing: pass the "
-                "value itself, a std::unique_ptr to it, or put it into tandem::shared<T>");
+                "value itself, or a std::unique_ptr to it");
   static_assert(why != refusal::function_pointer,
                 "tandem: a function pointer cannot cross inside a value: pass the function as what is called, or pass "
                 "an enum and choose the function there");
@@ -65,28 +65,26 @@ struct refused {
                 "and choose the member there");
   static_assert(why != refusal::reference,
                 "tandem: a reference (or std::reference_wrapper) cannot cross to another process: pass the value "
-                "itself, or put it into tandem::shared<T>");
+                "itself, and return what was changed");
   static_assert(why != refusal::reference_member,
                 "tandem: this aggregate has a member that is a reference, which cannot cross to another process: store "
                 "the value itself, or write a hook (a specialisation of tandem::transfer)");
   static_assert(why != refusal::view,
                 "tandem: a view (std::string_view, std::span, std::initializer_list) cannot cross without what it "
-                "looks at: pass a std::string, a std::vector or a tandem::shared_array");
+                "looks at: pass a std::string or a std::vector");
   static_assert(why != refusal::lock,
-                "tandem: a lock of the standard library works in one process only: use its namesake of "
-                "<tandem/sync.hpp> inside tandem::shared<T>");
-  static_assert(why != refusal::atomic,
-                "tandem: an atomic cannot cross as a value: pass the number that it holds, or put the atomic into "
-                "tandem::shared<T>");
+                "tandem: a lock of the standard library works in one process only: keep it out of what is passed; a "
+                "process has its own memory, which no other one touches");
+  static_assert(why != refusal::atomic, "tandem: an atomic cannot cross as a value: pass the number that it holds");
   static_assert(why != refusal::shared_pointer,
-                "tandem: std::shared_ptr and std::weak_ptr share an object within one process only: pass the value, a "
-                "std::unique_ptr, or tandem::shared<T>");
+                "tandem: std::shared_ptr and std::weak_ptr share an object within one process only: pass the value, "
+                "or a std::unique_ptr to it");
   static_assert(why != refusal::erased_function,
                 "tandem: a std::function hides what it holds: pass the function, a lambda without captures, or a "
                 "function object whose members may cross");
   static_assert(why != refusal::thread,
-                "tandem: threads, futures and stop tokens of the standard library belong to one process: use "
-                "tandem::process, tandem::future or tandem::stop_source");
+                "tandem: threads, futures and stop tokens of the standard library belong to one process: "
+                "start a tandem::process there, or take a std::stop_token as the first parameter");
   static_assert(why != refusal::c_array,
                 "tandem: a C array, or an aggregate that has one as a member, cannot cross: use std::array (for text, "
                 "std::string)");
