@@ -2,6 +2,7 @@
 
 #include <cxxabi.h>
 #include <stdio_ext.h>
+#include <ext/stdio_sync_filebuf.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -60,13 +61,22 @@ std::string readable_type(const std::type_info& type) {
   std::abort();
 }
 
+// Streams of C++ that keep nothing back from stdio, as they are unless sync_with_stdio(false) was called: flushing them
+// costs each worker a few page faults and gives nothing.
+const std::streambuf* unbuffered_cout = nullptr;
+const std::streambuf* unbuffered_clog = nullptr;
+
+const std::streambuf* if_unbuffered(const std::ostream& stream) {
+  std::streambuf* buffer = stream.rdbuf();
+  return dynamic_cast<__gnu_cxx::stdio_sync_filebuf<char>*>(buffer) != nullptr ? buffer : nullptr;
+}
+
 // Whole output, once; no destructor of a static object runs in a worker: it belongs to the program it was cloned from.
 // False if some of what was printed could not be written.
 bool flush_output() noexcept {
   try {
-    std::cout.flush();
-    std::cerr.flush();
-    std::clog.flush();
+    if (std::cout.rdbuf() != unbuffered_cout) std::cout.flush();
+    if (std::clog.rdbuf() != unbuffered_clog) std::clog.flush();
   } catch (...) {  // the user asked for exceptions from a stream; stdio says below what is wrong
   }
   std::fflush(nullptr);
@@ -74,6 +84,7 @@ bool flush_output() noexcept {
 }
 
 void forward_log(log_level level, std::string_view text) noexcept {
+  if (self == nullptr) return;  // keeper and server have nothing to say that the host does not learn otherwise
   static std::mutex writing;
   const std::lock_guard lock(writing);
   slot_page& page = *self->page;
@@ -174,7 +185,6 @@ void become_worker(const worker_start& start) {
   os::restore_descriptor_limit();
   self = &start.self;
   os::name_thread(self->name.c_str());
-  observe::forward_to(forward_log);
   os::unblock_signals();
   auto fresh = static_cast<std::uint32_t>(phase::fresh);
   if (!self->page->state.compare_exchange_strong(fresh, static_cast<std::uint32_t>(phase::begun))) os::exit_now(1);
@@ -219,11 +229,14 @@ void prepare_child_side() {
   std::clearerr(stdout);
   // Lines stay whole when workers share a pipe: one write for each line, instead of one whenever a buffer is full.
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  unbuffered_cout = if_unbuffered(std::cout);
+  unbuffered_clog = if_unbuffered(std::clog);
+  observe::forward_to(forward_log);
   rehearse();
 }
 
 // The reference to a forced unwind is null: see thread_core::execute().
-[[gnu::no_sanitize("undefined")]] void run_worker(const worker_start& start) {
+__attribute__((no_sanitize("undefined"))) void run_worker(const worker_start& start) {
   become_worker(start);
   try {
     const std::vector<std::byte> result = execute(start);

@@ -301,15 +301,15 @@ void process_core::kill() {
 }
 
 void process_core::finish() noexcept {
-  stops_.request_stop();
   try {
-    if (!wait_ended(deadline_after(options_.stop_grace))) {
+    if (!joined()) stops_.request_stop();
+    if (!joined() && !wait_ended(deadline_after(options_.stop_grace))) {
       send(sigterm);
       if (!wait_ended(deadline_after(options_.kill_grace))) kill();
     }
   } catch (...) {  // not allowed to signal it (it changed its user): all that is left is to wait
   }
-  while (!wait_ended(os::never)) {
+  while (!joined() && !wait_ended(os::never)) {
   }
   try {
     const std::lock_guard lock(mutex_);

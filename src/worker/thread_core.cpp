@@ -49,7 +49,7 @@ void* thread_core::body(void* self) {
 }
 
 // glibc unwinds a cancelled thread with an exception object that is no C++ object: the reference to it is null.
-[[gnu::no_sanitize("undefined")]] void thread_core::execute() {
+__attribute__((no_sanitize("undefined"))) void thread_core::execute() {
   const auto tid = static_cast<std::uint32_t>(os::own_tid());
   if (tid_.exchange(tid, std::memory_order_acq_rel) == somebody_waits) os::futex_wake_all(tid_);
   if (named_) os::name_thread(name_.c_str());
