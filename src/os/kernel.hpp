@@ -53,6 +53,7 @@ bool sealed_at(int fd, std::size_t bytes) noexcept;                // it is a me
 int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept;
 void* map(int fd, std::size_t offset, std::size_t bytes) noexcept;  // shared, read and write; nullptr with errno set
 void unmap(void*, std::size_t bytes) noexcept;
+void keep_from_copies(void*, std::size_t bytes) noexcept;  // a child made by fork() does not have it
 int write_at(int fd, std::span<const std::byte>, std::size_t offset) noexcept;  // all, or an error
 int read_at(int fd, std::span<std::byte>, std::size_t offset) noexcept;         // all, or an error; ENODATA at the end
 long size_of(int fd) noexcept;
@@ -137,7 +138,7 @@ void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept;
 int thread_count();  // of this process, without those of a sanitizer; without /proc 1, or 2 for several
 std::vector<pid_t> children_of(pid_t);
 std::size_t resident_bytes(pid_t);
-void kill_descendants_of(pid_t root);  // all below it, none of them spared; the root stays, stopped
+void kill_descendants_of(pid_t root);  // all below it; the caller has stopped the root and sees to its end
 /// SIGKILLs and reaps all children and, as they come to an adopter, their orphans, until none is left.
 void kill_all_children(std::span<const pid_t> known) noexcept;
 /// How many CPUs' time the cgroups of this process may use, rounded up; nothing if there is no limit. The two paths

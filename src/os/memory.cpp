@@ -52,6 +52,8 @@ void unmap(void* address, std::size_t bytes) noexcept {
   if (address != nullptr) ::munmap(address, bytes);
 }
 
+void keep_from_copies(void* address, std::size_t bytes) noexcept { ::madvise(address, bytes, MADV_DONTFORK); }
+
 int write_at(int fd, std::span<const std::byte> bytes, std::size_t offset) noexcept {
   while (!bytes.empty()) {
     if (const int e = injected()) return -e;

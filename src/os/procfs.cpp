@@ -64,7 +64,6 @@ std::size_t resident_bytes(pid_t pid) {
 }
 
 void kill_descendants_of(pid_t root) {
-  kill_now(root, SIGSTOP);
   std::set<pid_t> killed;
   // A process that was about to fork may show a child only in a later pass; the stopped root reaps nobody, so a pid
   // below it is never another's.

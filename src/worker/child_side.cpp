@@ -184,6 +184,7 @@ void become_worker(const worker_start& start) {
   for (const int fd : start.to_close) os::close(fd);
   os::restore_descriptor_limit();
   self = &start.self;
+  os::keep_from_copies(self->page, page_bytes);  // a child of this worker may live when the page is another worker's
   os::name_thread(self->name.c_str());
   os::unblock_signals();
   auto fresh = static_cast<std::uint32_t>(phase::fresh);
@@ -193,6 +194,8 @@ void become_worker(const worker_start& start) {
 }  // namespace
 
 const own_worker* this_process() noexcept { return self; }
+
+void forget_worker() noexcept { self = nullptr; }
 
 namespace {
 

@@ -33,6 +33,9 @@ void prepare_child_side();
 /// The life of a worker, from the clone to _exit.
 [[noreturn]] void run_worker(const worker_start&);
 
+/// In a copy of a worker, made by fork(): it is none.
+void forget_worker() noexcept;
+
 const own_worker* this_process() noexcept;  // nullptr if this process is no worker
 
 }  // namespace tandem::worker

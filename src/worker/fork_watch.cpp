@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "os/faults.hpp"
+#include "worker/child_side.hpp"
 #include "worker/runtime.hpp"
 
 namespace tandem::worker {
@@ -24,6 +25,7 @@ void watch_forks() {
     count_own_fork();
     os::set_role(os::role::detached);
     runtime::forget_connections();
+    forget_worker();
   });
 }
 

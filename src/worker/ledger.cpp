@@ -45,9 +45,17 @@ void ledger::reserve_more() {
 }
 
 std::uint32_t ledger::find_free() {
-  while (!awaiting_server_.empty() && line(awaiting_server_.front()).reaped.load(std::memory_order_acquire) == 1) {
+  const auto written = [this](std::uint32_t slot) { return line(slot).reaped.load(std::memory_order_acquire) == 1; };
+  while (!awaiting_server_.empty() && written(awaiting_server_.front())) {
     free_.push_back(awaiting_server_.front());
     awaiting_server_.pop_front();
+  }
+  if (free_.empty()) {  // one at the front whose server died with it must not hold up the others
+    std::erase_if(awaiting_server_, [&](std::uint32_t slot) {
+      if (!written(slot)) return false;
+      free_.push_back(slot);
+      return true;
+    });
   }
   if (free_.empty()) reserve_more();
   const std::uint32_t slot = free_.back();

@@ -20,6 +20,7 @@ namespace {
 
 constexpr int sigterm = 15;
 constexpr int sigkill = 9;
+constexpr int sigstop = 19;
 constexpr int most_signal = 64;
 
 std::string name_or_number(const std::string& given) {
@@ -292,7 +293,9 @@ void process_core::signal(int number) {
 }
 
 void process_core::kill() {
-  if (ended(os::now)) return;
+  if (lost_ || ended(os::now)) return;
+  // Stopped through the pidfd: if it has ended meanwhile, its number may be another's, which nobody touches then.
+  if (os::send_signal(pidfd_.get(), sigstop) < 0) return send(sigkill);
   try {
     os::kill_descendants_of(pid_);
   } catch (const std::bad_alloc&) {  // then they are orphans, which end with this program

@@ -173,6 +173,13 @@ void server::clone_worker(client& c, const request& asked, slot_page& page, std:
   send_reply(c, r, pidfd.get());
 }
 
+// Of a worker of ours that is not reaped, so the number cannot be another's.
+void kill_tree(pid_t pid) {
+  os::kill_now(pid, 19);  // SIGSTOP: it makes no more of them
+  os::kill_descendants_of(pid);
+  os::kill_now(pid, 9);
+}
+
 void server::fetch(client& c, const request& asked) {
   read_door();
   reap();
@@ -185,8 +192,7 @@ void server::fetch(client& c, const request& asked) {
 void server::abandon(client& c, const request& asked) {
   for (auto& [pid, w] : workers_) {
     if (w.owner == &c && w.slot == asked.slot) {
-      os::kill_descendants_of(pid);
-      os::kill_now(pid, 9);
+      kill_tree(pid);
     }
   }
   send_reply(c, {});
@@ -280,8 +286,7 @@ void server::drop(client& gone) {
   if (&gone == clients_.front().get()) end_all();
   for (auto& [pid, w] : workers_) {
     if (w.owner != &gone) continue;
-    os::kill_descendants_of(pid);
-    os::kill_now(pid, 9);
+    kill_tree(pid);
     w.owner = nullptr;
   }
   std::erase_if(clients_, [&](const auto& c) { return c.get() == &gone; });

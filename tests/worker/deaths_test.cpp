@@ -447,6 +447,28 @@ TEST_F(deaths, a_worker_has_the_signals_of_a_fresh_program) {
   ::signal(SIGUSR1, SIG_DFL);
 }
 
+TEST_F(deaths, a_childs_copy_of_a_worker_is_no_worker) {
+  tandem::process p([] {
+    int ends[2];
+    static_cast<void>(!::pipe(ends));
+    if (::fork() == 0) {
+      bool none = !tandem::this_worker::is_process() && tandem::this_worker::name().empty();
+      try {
+        tandem::process inner([] {});
+        none = false;
+      } catch (const tandem::not_initialised&) {
+      }
+      static_cast<void>(!::write(ends[1], none ? "y" : "n", 1));
+      std::terminate();  // writes no note into the page of its parent
+    }
+    char answer = 0;
+    static_cast<void>(!::read(ends[0], &answer, 1));
+    ::wait(nullptr);
+    return std::string(1, answer) + tandem::this_worker::name();
+  });
+  EXPECT_EQ(p.get(), "y" + p.name());
+}
+
 TEST_F(deaths, a_grandchild_that_holds_descriptors_hides_no_death) {
   tandem::process p([] {
     if (::fork() == 0) wait_for_ever();  // ended with the worker's orphans, when the host ends or kills the worker
