@@ -1,7 +1,6 @@
 #include <tandem/crash_report.hpp>
 
 #include <array>
-#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <ostream>

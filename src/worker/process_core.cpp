@@ -79,7 +79,7 @@ bool process_core::try_start(std::span<const std::byte> call, int memfd) {
   slot_ = runtime_->slots().take();
   page_ = &runtime_->slots().page(slot_);
   const worker::request asked{worker::request_kind::start, slot_, static_cast<std::uint32_t>(name_.size()),
-                              static_cast<std::uint32_t>(call.size()), memfd < 0 ? 0U : 1U};
+                              memfd < 0 ? 0U : 1U};
   worker::server_link::answer answer;
   try {
     answer = link_->ask(asked, std::as_bytes(std::span(name_)), call, memfd);

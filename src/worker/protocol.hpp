@@ -24,7 +24,6 @@ struct request {
   request_kind kind{};
   std::uint32_t slot = 0;
   std::uint32_t name_bytes = 0;
-  std::uint32_t call_bytes = 0;
   std::uint32_t call_in_memfd = 0;
 };
 

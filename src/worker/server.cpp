@@ -26,7 +26,6 @@ struct client {
   int ledger_fd = -1;
   std::byte* lines = nullptr;
   bool own_lines = false;
-  pid_t pid = 0;
   file_descriptor pidfd;
   std::unordered_map<std::uint32_t, file_descriptor> results;  // of ended workers, by slot, until they are fetched
 
@@ -230,7 +229,6 @@ void server::connect_worker(os::message& got) {
   c->socket = std::move(got.descriptors[0]);
   c->ledger = std::move(got.descriptors[1]);
   c->ledger_fd = c->ledger.get();
-  c->pid = got.sender;
   c->pidfd = file_descriptor(os::pidfd_of(got.sender));
   if (!c->pidfd || !os::sealed_at(c->ledger_fd, ledger_bytes)) return;
   c->lines = static_cast<std::byte*>(os::map(c->ledger_fd, 0, lines_bytes));
