@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <sstream>
 
 #include "os/kernel.hpp"
 
@@ -26,6 +27,20 @@ std::vector<pid_t> threads_of(pid_t pid) {
   return threads;
 }
 
+// False for a thread that has run its last instruction: the kernel lists one for a while after it was joined.
+bool is_running(pid_t thread) {
+  constexpr unsigned long exiting = 0x4;  // PF_EXITING, in field 9 of proc(5)'s stat
+  errno = 0;
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string stat;
+  if (!std::getline(file, stat)) return errno != ENOENT && errno != ESRCH;
+  std::istringstream fields(stat.substr(stat.rfind(')') + 1));  // the name before it may hold anything
+  std::string skipped;
+  for (int i = 3; i < 9; ++i) fields >> skipped;
+  unsigned long flags = 0;
+  return !(fields >> flags) || (flags & exiting) == 0;
+}
+
 void collect_descendants(pid_t root, std::set<pid_t>& found) {
   for (const pid_t child : children_of(root)) {
     if (!found.insert(child).second) continue;
@@ -37,8 +52,10 @@ void collect_descendants(pid_t root, std::set<pid_t>& found) {
 }  // namespace
 
 int thread_count() {
-  const int threads = static_cast<int>(threads_of(own_pid()).size());
-  if (threads == 0) return __libc_single_threaded ? 1 : 2;
+  const std::vector<pid_t> listed = threads_of(own_pid());
+  if (listed.empty()) return __libc_single_threaded ? 1 : 2;
+  int threads = 1;
+  if (listed.size() > 1) threads = static_cast<int>(std::count_if(listed.begin(), listed.end(), is_running));
 #if defined(__SANITIZE_THREAD__)
   return std::max(1, threads - 1);  // ThreadSanitizer's own
 #else

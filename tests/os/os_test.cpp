@@ -198,6 +198,15 @@ TEST_F(kernel, robust_mutexes_work_in_every_kind_of_copy) {
   EXPECT_EQ(tandem::process(robust_mutex_works).get(), 0);
 }
 
+TEST_F(kernel, a_joined_thread_is_counted_no_more) {
+  const int before = os::thread_count();
+  constexpr int tries = 2000;  // the kernel lists some of them for a while after the join
+  for (int i = 0; i < tries; ++i) {
+    std::thread([] {}).join();
+    ASSERT_EQ(os::thread_count(), before) << "after " << i << " threads";
+  }
+}
+
 TEST_F(kernel, signals_are_kept_away_while_guarded) {
   sigset_t before;
   ::pthread_sigmask(SIG_SETMASK, nullptr, &before);
