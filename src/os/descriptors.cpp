@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -47,8 +48,14 @@ int open_null() noexcept {
 void close(int fd) noexcept {
   if (fd < 0) return;
   const int kept = errno;
-  ::close(fd);  // EINTR: Linux has closed it all the same
-  errno = kept;
+  if (::close(fd) != 0) errno = kept;  // EINTR: Linux has closed it all the same
+}
+
+void close_all(std::span<const descriptor_range> ranges) noexcept {
+  for (const auto [first, last] : ranges) {
+    if (::syscall(SYS_close_range, first, last, 0) == 0) continue;
+    for (int fd = first; fd <= last; ++fd) ::syscall(SYS_close, fd);  // Linux before 5.9
+  }
 }
 
 std::vector<int> open_descriptors() {
@@ -76,6 +83,7 @@ std::vector<int> open_descriptors() {
 
 namespace {
 rlimit limit_before{};
+static_assert(sizeof(rlimit) == 2 * sizeof(std::uint64_t));  // as prlimit64 has it
 bool limit_raised = false;
 }  // namespace
 
@@ -83,11 +91,13 @@ void raise_descriptor_limit() noexcept {
   if (limit_raised || ::getrlimit(RLIMIT_NOFILE, &limit_before) != 0) return;
   rlimit raised = limit_before;
   raised.rlim_cur = raised.rlim_max;
+  if (limit_before.rlim_cur == raised.rlim_cur) return;
   limit_raised = ::setrlimit(RLIMIT_NOFILE, &raised) == 0;
 }
 
 void restore_descriptor_limit() noexcept {
-  if (limit_raised && ::setrlimit(RLIMIT_NOFILE, &limit_before) == 0) limit_raised = false;
+  if (limit_raised) ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit_before, nullptr);
+  limit_raised = false;
 }
 
 int wait_ready(std::span<ready> set, clock::time_point deadline) noexcept {

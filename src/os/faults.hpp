@@ -9,7 +9,7 @@ enum class role : int { host, keeper, server, worker, detached };
 
 /// What this process is in the tree of processes; a global, set after each fork.
 role current_role() noexcept;
-void set_role(role) noexcept;
+[[gnu::hot]] void set_role(role) noexcept;
 
 #if defined(TANDEM_FAULTS)
 /// The errno that this call has to fail with, or 0. Counts the calls of the role that is armed.

@@ -2,6 +2,10 @@
 // The kernel on one page: one thin function for each service that tandem uses. Unless its line says otherwise, a
 // function returns what the system call returns, or minus errno; it never throws; EINTR is dealt with inside.
 // `injected()` (faults.hpp) can make each of them fail, but those that close or end something.
+//
+// What each worker runs before and after the user's function is marked hot, so that the linker lays it side by side, and
+// calls the kernel through syscall(): a fresh clone has no page of code mapped, and each further one that it touches
+// costs a fault, which is a hundredth of the whole start.
 #include <pthread.h>
 #include <sys/types.h>
 
@@ -35,9 +39,14 @@ int duplicate(int fd) noexcept;                 // close-on-exec
 int duplicate_onto(int from, int to) noexcept;  // close-on-exec; `to` is replaced
 int open_null() noexcept;                       // /dev/null, read and write, close-on-exec
 void close(int fd) noexcept;                    // never fails for the caller
-std::vector<int> open_descriptors();            // those above 2; slow without /proc
-void raise_descriptor_limit() noexcept;         // soft limit to the hard one; remembers the old
-void restore_descriptor_limit() noexcept;       // as it was before that
+struct descriptor_range {
+  int first = 0;
+  int last = 0;
+};
+[[gnu::hot]] void close_all(std::span<const descriptor_range>) noexcept;
+std::vector<int> open_descriptors();                    // those above 2; slow without /proc
+void raise_descriptor_limit() noexcept;                 // soft limit to the hard one; remembers the old
+[[gnu::hot]] void restore_descriptor_limit() noexcept;  // as it was before that
 
 struct ready {
   int fd = -1;
@@ -51,9 +60,10 @@ int wait_ready(std::span<ready>, clock::time_point deadline = never) noexcept;
 int anonymous_file(const char* name, std::size_t bytes) noexcept;  // memfd; bytes > 0: sized, and sealed at that size
 bool sealed_at(int fd, std::size_t bytes) noexcept;                // it is a memfd of that size that cannot be resized
 int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept;
-void* map(int fd, std::size_t offset, std::size_t bytes) noexcept;  // shared, read and write; nullptr with errno set
+/// Shared, read and write; nullptr with errno set. `instead_of`: replaces what is mapped there, if it can.
+void* map(int fd, std::size_t offset, std::size_t bytes, void* instead_of = nullptr) noexcept;
 void unmap(void*, std::size_t bytes) noexcept;
-void keep_from_copies(void*, std::size_t bytes) noexcept;  // a child made by fork() does not have it
+[[gnu::hot]] void keep_from_copies(void*, std::size_t bytes) noexcept;  // a child made by fork() does not have it
 int write_at(int fd, std::span<const std::byte>, std::size_t offset) noexcept;  // all, or an error
 int read_at(int fd, std::span<std::byte>, std::size_t offset) noexcept;         // all, or an error; ENODATA at the end
 long size_of(int fd) noexcept;
@@ -74,6 +84,7 @@ struct message {
 int send(int fd, std::initializer_list<std::span<const std::byte>> parts,
          std::span<const int> descriptors = {}) noexcept;
 message receive(int fd, std::span<std::byte> buffer) noexcept;
+message receive_now(int fd, std::span<std::byte> buffer) noexcept;  // -EAGAIN if there is none
 /// As receive(), for the answer to what was sent: a next answer must not be taken for this one, so if even several
 /// tries fail (the kernel has no memory), the socket is shut down. Its size is never below zero: 0 is the end.
 message receive_answer(int fd, std::span<std::byte> buffer) noexcept;
@@ -84,8 +95,9 @@ void shut_down(int fd) noexcept;  // both ways: the peer sees its end
 
 // ---- processes ----------------------------------------------------------------------------------------------------
 pid_t own_pid() noexcept;
+[[gnu::hot]] pid_t parent_pid() noexcept;
 pid_t own_tid() noexcept;
-pid_t fork_process() noexcept;  // fork(): the caller has one thread
+[[gnu::hot]] pid_t fork_process() noexcept;  // fork(): the caller has one thread
 /// As fork_process(), but no wait call of the caller's other code sees the child, whose pidfd is put in `pidfd`.
 pid_t fork_unseen(file_descriptor& pidfd) noexcept;
 int pidfd_of(pid_t) noexcept;
@@ -99,11 +111,12 @@ struct ended_child {
 };
 ended_child reap_any(bool blocking) noexcept;
 ended_child reap(int pidfd) noexcept;  // waits for, and reaps, a child made by fork_unseen
-[[noreturn]] void exit_now(int code) noexcept;
-void name_thread(const char* name) noexcept;  // the first 15 bytes, as ps shows it
-int adopt_orphans() noexcept;                 // PR_SET_CHILD_SUBREAPER
-int die_with_parent() noexcept;  // PR_SET_PDEATHSIG: only where the parent's forking thread is its only one
-int lead_group() noexcept;
+[[noreturn]] [[gnu::hot]] void exit_now(int code) noexcept;
+[[gnu::hot]] void name_thread(const char* name) noexcept;  // the first 15 bytes, as ps shows it
+int adopt_orphans() noexcept;                              // PR_SET_CHILD_SUBREAPER
+[[gnu::hot]] int
+die_with_parent() noexcept;  // PR_SET_PDEATHSIG: only where the parent's forking thread is its only one
+[[gnu::hot]] int lead_group() noexcept;
 int allowed_cpus() noexcept;  // in the affinity mask
 
 // ---- threads ------------------------------------------------------------------------------------------------------
@@ -113,9 +126,9 @@ void leave_thread(pthread_t) noexcept;  // nobody will join it
 
 // ---- signals ------------------------------------------------------------------------------------------------------
 void block_signals() noexcept;
-void unblock_signals() noexcept;       // the empty mask
-void default_dispositions() noexcept;  // of every signal
-int child_signals() noexcept;          // a descriptor, readable when a child has ended; signals must be blocked
+[[gnu::hot]] void unblock_signals() noexcept;  // the empty mask
+void default_dispositions() noexcept;          // of every signal
+int child_signals() noexcept;                  // a descriptor, readable when a child has ended; signals must be blocked
 void drain(int signal_fd) noexcept;
 /// While it lives, the calling thread gets no signal; then the mask is as before.
 class signal_guard {

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -39,12 +40,13 @@ int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept {
   return result < 0 ? -errno : 0;
 }
 
-void* map(int fd, std::size_t offset, std::size_t bytes) noexcept {
+void* map(int fd, std::size_t offset, std::size_t bytes, void* instead_of) noexcept {
   if (const int e = injected()) {
     errno = e;
     return nullptr;
   }
-  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset));
+  const int flags = MAP_SHARED | (instead_of != nullptr ? MAP_FIXED : 0);
+  void* address = ::mmap(instead_of, bytes, PROT_READ | PROT_WRITE, flags, fd, static_cast<off_t>(offset));
   return address == MAP_FAILED ? nullptr : address;
 }
 
@@ -52,7 +54,9 @@ void unmap(void* address, std::size_t bytes) noexcept {
   if (address != nullptr) ::munmap(address, bytes);
 }
 
-void keep_from_copies(void* address, std::size_t bytes) noexcept { ::madvise(address, bytes, MADV_DONTFORK); }
+void keep_from_copies(void* address, std::size_t bytes) noexcept {
+  ::syscall(SYS_madvise, address, bytes, MADV_DONTFORK);
+}
 
 int write_at(int fd, std::span<const std::byte> bytes, std::size_t offset) noexcept {
   while (!bytes.empty()) {

@@ -21,11 +21,11 @@ struct loaded_module {
   std::string path = {};                 // empty for the program itself
   std::vector<code_range> code = {};     // the executable segments
 
-  bool holds_code(std::uintptr_t address) const noexcept;
+  [[gnu::hot]] bool holds_code(std::uintptr_t address) const noexcept;
 };
 
 /// The program itself.
-const loaded_module& program();
+[[gnu::hot]] const loaded_module& program();
 /// The module whose code holds `address`.
 std::optional<loaded_module> find_module(const void* address);
 /// The module with this build-id.

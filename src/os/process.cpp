@@ -29,6 +29,7 @@ long check(long result, const char* operation) {
 }
 
 pid_t own_pid() noexcept { return ::getpid(); }
+pid_t parent_pid() noexcept { return static_cast<pid_t>(::syscall(SYS_getppid)); }
 pid_t own_tid() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
 
 pid_t fork_process() noexcept {
@@ -139,15 +140,17 @@ void leave_thread(pthread_t thread) noexcept { ::pthread_detach(thread); }
 
 void join_thread(pthread_t thread) noexcept { ::pthread_join(thread, nullptr); }
 
-void exit_now(int code) noexcept { ::_exit(code); }
+void exit_now(int code) noexcept {
+  for (;;) ::syscall(SYS_exit_group, code);
+}
 
-void name_thread(const char* name) noexcept { ::prctl(PR_SET_NAME, name); }
+void name_thread(const char* name) noexcept { ::syscall(SYS_prctl, PR_SET_NAME, name); }
 
 int adopt_orphans() noexcept { return ::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : -errno; }
 
-int die_with_parent() noexcept { return ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 ? 0 : -errno; }
+int die_with_parent() noexcept { return ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL) == 0 ? 0 : -errno; }
 
-int lead_group() noexcept { return ::setpgid(0, 0) == 0 ? 0 : -errno; }
+int lead_group() noexcept { return ::syscall(SYS_setpgid, 0, 0) == 0 ? 0 : -errno; }
 
 int allowed_cpus() noexcept {
   for (std::size_t cpus = 1024; cpus <= 1U << 20; cpus *= 2) {

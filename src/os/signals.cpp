@@ -1,5 +1,6 @@
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,9 +18,8 @@ void block_signals() noexcept {
 }
 
 void unblock_signals() noexcept {
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
+  constexpr std::uint64_t none = 0;  // the kernel's sigset_t: a bit for each of the 64
+  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof none);
 }
 
 void default_dispositions() noexcept {
@@ -38,9 +38,8 @@ int child_signals() noexcept {
 }
 
 void drain(int signal_fd) noexcept {
-  std::array<signalfd_siginfo, 4> ignored;
-  while (::read(signal_fd, ignored.data(), sizeof ignored) > 0) {
-  }
+  std::array<signalfd_siginfo, 4> ignored;  // one is pending at most: these do not queue
+  ::syscall(SYS_read, signal_fd, ignored.data(), sizeof ignored);
 }
 
 signal_guard::signal_guard() noexcept {

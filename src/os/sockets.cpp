@@ -82,7 +82,9 @@ int send_now(int fd, std::initializer_list<std::span<const std::byte>> parts,
   return result;
 }
 
-message receive(int fd, std::span<std::byte> buffer) noexcept {
+namespace {
+
+message receive_with(int flags, int fd, std::span<std::byte> buffer) noexcept {
   message got;
   if (const int e = injected()) {
     got.size = -e;
@@ -97,7 +99,7 @@ message receive(int fd, std::span<std::byte> buffer) noexcept {
   header.msg_control = control.data();
   header.msg_controllen = control.size();
   ssize_t size = 0;
-  do size = ::recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
+  do size = ::recvmsg(fd, &header, MSG_CMSG_CLOEXEC | flags);
   while (size < 0 && errno == EINTR);
   got.size = size < 0 ? -errno : size;
   if (size < 0) return got;
@@ -121,6 +123,12 @@ message receive(int fd, std::span<std::byte> buffer) noexcept {
   }
   return got;
 }
+
+}  // namespace
+
+message receive(int fd, std::span<std::byte> buffer) noexcept { return receive_with(0, fd, buffer); }
+
+message receive_now(int fd, std::span<std::byte> buffer) noexcept { return receive_with(MSG_DONTWAIT, fd, buffer); }
 
 message receive_answer(int fd, std::span<std::byte> buffer) noexcept {
   message got = receive(fd, buffer);

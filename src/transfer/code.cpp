@@ -62,7 +62,7 @@ void write_name(writer& w, const os::loaded_module& m, const void* address) {
   write_value(w, m.path);
 }
 
-const void* address_in(const reader& r, const os::loaded_module& m, std::uint64_t offset) {
+[[gnu::hot]] const void* address_in(const reader& r, const os::loaded_module& m, std::uint64_t offset) {
   const std::uintptr_t address = m.base + static_cast<std::uintptr_t>(offset);
   if (!m.holds_code(address)) wire::fail(r, "the name of a function that lies outside the code of its module");
   return reinterpret_cast<const void*>(address);
@@ -85,7 +85,7 @@ void write_code(writer& w, const void* address) {
   write_name(w, program.holds_code(number_of(address)) ? program : library_of(address), address);
 }
 
-const void* read_code(reader& r) {
+[[gnu::hot]] const void* read_code(reader& r) {
   const auto size = std::to_integer<std::size_t>(*wire::take(r, 1));
   if (size == 0 || size > max_build_id) wire::fail(r, "a build-id of an impossible length");
   const std::span<const std::byte> id(wire::take(r, size), size);

@@ -30,7 +30,7 @@ std::size_t wire::padded_size(std::size_t charge, std::size_t size) noexcept {
   return warranting > size ? warranting : size;
 }
 
-std::span<const std::byte> wire::finished(writer& w) {
+[[gnu::hot]] std::span<const std::byte> wire::finished(writer& w) {
   const std::size_t size = w.bytes_.size() + w.staged_;
   const std::size_t padded = padded_size(w.charge_, size);
   if (padded == size && w.bytes_.empty()) return {w.stage_, w.staged_};
@@ -39,13 +39,13 @@ std::span<const std::byte> wire::finished(writer& w) {
   return w.bytes_;
 }
 
-std::vector<std::byte> wire::taken(writer&& w) {
+[[gnu::hot]] std::vector<std::byte> wire::taken(writer&& w) {
   const std::span<const std::byte> all = finished(w);
   if (all.data() == w.bytes_.data()) return std::move(w.bytes_);
   return {all.begin(), all.end()};
 }
 
-void wire::check_end(reader& r) {
+[[gnu::hot]] void wire::check_end(reader& r) {
   const auto used = static_cast<std::size_t>(r.at_ - r.begin_);
   if (used + r.remaining() != padded_size(r.charge_, used)) {
     throw decode_error("tandem: " + std::to_string(r.remaining()) + " bytes too many" + at(used) +

@@ -73,7 +73,7 @@ const std::streambuf* if_unbuffered(const std::ostream& stream) {
 
 // Whole output, once; no destructor of a static object runs in a worker: it belongs to the program it was cloned from.
 // False if some of what was printed could not be written.
-bool flush_output() noexcept {
+[[gnu::hot]] bool flush_output() noexcept {
   try {
     if (std::cout.rdbuf() != unbuffered_cout) std::cout.flush();
     if (std::clog.rdbuf() != unbuffered_clog) std::clog.flush();
@@ -103,7 +103,7 @@ void forward_log(log_level level, std::string_view text) noexcept {
 }
 
 // Puts the encoded outcome where the host finds it: in the page, or in a memfd that goes to the server. An errno, or 0.
-int publish(std::span<const std::byte> bytes, phase inside, phase outside) noexcept {
+[[gnu::hot]] int publish(std::span<const std::byte> bytes, phase inside, phase outside) noexcept {
   slot_page& page = *self->page;
   phase reached = inside;
   if (bytes.size() <= page.result.size()) {
@@ -140,7 +140,7 @@ void publish_exception(const std::exception_ptr& exception) {
   publish(bytes, phase::error, phase::error_out);
 }
 
-void publish_value(std::span<const std::byte> bytes) {
+[[gnu::hot]] void publish_value(std::span<const std::byte> bytes) {
   const int failed = publish(bytes, phase::value, phase::value_out);
   if (failed == 0) return;
   publish_exception(
@@ -156,7 +156,7 @@ std::vector<std::byte> read_call(int memfd) {
 }
 
 // The function, from its encoded call to its encoded result.
-std::vector<std::byte> execute(const worker_start& start) {
+[[gnu::hot]] std::vector<std::byte> execute(const worker_start& start) {
   std::vector<std::byte> far;
   std::span<const std::byte> call = start.call;
   if (start.call_memfd >= 0) call = far = read_call(start.call_memfd);
@@ -169,23 +169,21 @@ std::vector<std::byte> execute(const worker_start& start) {
   return detail::take_bytes(std::move(out));
 }
 
-void warn_of_lost_output() noexcept {
+[[gnu::hot]] void warn_of_lost_output() noexcept {
   if (!flush_output())
     observe::log(log_level::warning, "some of what it printed could not be written to standard output");
 }
 
-void become_worker(const worker_start& start) {
+[[gnu::hot]] void become_worker(const worker_start& start) {
   os::set_role(os::role::worker);
   os::lead_group();
   os::die_with_parent();
-  std::array<os::ready, 1> server{{{start.server_pidfd}}};
-  if (os::wait_ready(server, os::now) == 1) os::exit_now(1);  // it died before the line above
-  runtime::forget_connections();
-  for (const int fd : start.to_close) os::close(fd);
+  if (os::parent_pid() != start.server) os::exit_now(1);  // it died before the line above
+  os::close_all(start.to_close);
   os::restore_descriptor_limit();
   self = &start.self;
   os::keep_from_copies(self->page, page_bytes);  // a child of this worker may live when the page is another worker's
-  os::name_thread(self->name.c_str());
+  os::name_thread(self->name.data());
   os::unblock_signals();
   auto fresh = static_cast<std::uint32_t>(phase::fresh);
   if (!self->page->state.compare_exchange_strong(fresh, static_cast<std::uint32_t>(phase::begun))) os::exit_now(1);
@@ -239,7 +237,7 @@ void prepare_child_side() {
 }
 
 // The reference to a forced unwind is null: see thread_core::execute().
-__attribute__((no_sanitize("undefined"))) void run_worker(const worker_start& start) {
+[[gnu::hot]] __attribute__((no_sanitize("undefined"))) void run_worker(const worker_start& start) {
   become_worker(start);
   try {
     const std::vector<std::byte> result = execute(start);

@@ -12,7 +12,14 @@ namespace tandem::worker {
 
 namespace {
 std::atomic<unsigned> epoch{0};
+
+[[gnu::hot]] void become_detached() {
+  count_own_fork();
+  os::set_role(os::role::detached);
+  runtime::forget_connections();
+  forget_worker();
 }
+}  // namespace
 
 unsigned fork_epoch() noexcept { return epoch.load(std::memory_order_relaxed); }
 
@@ -21,12 +28,7 @@ void count_own_fork() noexcept { epoch.fetch_add(1, std::memory_order_relaxed); 
 void watch_forks() {
   static std::atomic<bool> watching{false};
   if (watching.exchange(true)) return;
-  ::pthread_atfork(nullptr, nullptr, [] {
-    count_own_fork();
-    os::set_role(os::role::detached);
-    runtime::forget_connections();
-    forget_worker();
-  });
+  ::pthread_atfork(nullptr, nullptr, become_detached);
 }
 
 }  // namespace tandem::worker

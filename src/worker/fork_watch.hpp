@@ -8,6 +8,6 @@ unsigned fork_epoch() noexcept;
 /// From now on a child made by fork() is told that it is detached.
 void watch_forks();
 /// In a child that tandem made: it is a copy as well, but not detached.
-void count_own_fork() noexcept;
+[[gnu::hot]] void count_own_fork() noexcept;
 
 }  // namespace tandem::worker

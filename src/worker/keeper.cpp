@@ -70,7 +70,7 @@ bool preloaded(const keeper& k, const std::function<void()>& preload) {
     os::block_signals();
     std::vector<std::byte> bytes;
     detail::encode_exception(bytes, std::current_exception());
-    if (bytes.size() > most_inline_bytes) {
+    if (bytes.size() > most_exception_bytes) {
       bytes.clear();
       detail::encode_exception(
           bytes, std::make_exception_ptr(tandem::error("the preload function threw an exception that is too long")));

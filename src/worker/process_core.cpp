@@ -60,7 +60,7 @@ process_core::process_core(process_start options, std::vector<std::byte> call)
 
 void process_core::start(std::vector<std::byte> call) {
   file_descriptor memfd;
-  if (call.size() > worker::most_inline_bytes - worker::most_name_bytes) {
+  if (call.size() > worker::most_inline_bytes) {
     memfd = file_descriptor(static_cast<int>(os::check(os::anonymous_file("tandem call", 0), "memfd_create")));
     os::check(os::write_at(memfd.get(), call, 0), "pwrite");
     call = {};

@@ -9,9 +9,9 @@
 
 namespace tandem::worker {
 
-constexpr std::size_t most_inline_bytes = 64 * 1024;  // a larger call travels in a memfd
+constexpr std::size_t most_inline_bytes = 4096;  // a larger call travels in a memfd
 constexpr std::size_t most_name_bytes = 255;
-constexpr std::size_t buffer_bytes = most_inline_bytes + 1024;
+constexpr std::size_t most_exception_bytes = 64 * 1024;  // of what the preload threw
 
 enum class request_kind : std::uint32_t {
   start,    // + name, + call, or a memfd with the call

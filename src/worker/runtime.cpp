@@ -127,7 +127,7 @@ void runtime::report_keeper_death() {
 }
 
 runtime::keeper_answer runtime::hear_keeper(std::vector<std::byte>& rest) {
-  std::vector<std::byte> buffer(buffer_bytes);
+  std::vector<std::byte> buffer(sizeof(keeper_message) + most_exception_bytes);
   os::message got = os::receive_answer(control_.get(), buffer);
   keeper_answer answer;
   if (got.size == 0 || !read_message(answer.said, std::span(buffer.data(), static_cast<std::size_t>(got.size)))) {

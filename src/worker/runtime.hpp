@@ -20,7 +20,7 @@ class runtime {
   static runtime& get();
   static void initialise(init_options);
   /// In a copy of the process: its connections are the original's.
-  static void forget_connections() noexcept;
+  [[gnu::hot]] static void forget_connections() noexcept;
 
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;

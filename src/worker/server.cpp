@@ -42,9 +42,17 @@ struct client {
 };
 
 struct clone {
-  client* owner = nullptr;  // nullptr: it has ended
+  pid_t pid = 0;
+  client* owner = nullptr;  // nullptr: nobody asks for its end any more
   std::uint32_t slot = 0;
   file_descriptor result;
+};
+
+// The page of the worker that was started last; the next one often has the same.
+struct mapped_page {
+  int ledger_fd = -1;
+  std::uint32_t slot = 0;
+  slot_page* page = nullptr;
 };
 
 class server {
@@ -56,30 +64,38 @@ class server {
   void serve(client&);
   void answer(client&, const request&, std::span<const std::byte> rest, os::message&);
   void start(client&, const request&, std::span<const std::byte> rest, os::message&);
-  void clone_worker(client&, const request&, slot_page&, std::span<const std::byte> rest, int call_memfd);
+  [[gnu::hot]] [[gnu::noinline]] void clone_worker(client&, const request&, slot_page&, std::span<const std::byte> rest,
+                                                   int call_memfd);
   void fetch(client&, const request&);
   void abandon(client&, const request&);
   void read_door();
   void connect_worker(os::message&);
   void reap();
   void drop(client&);
+  slot_page* map_page(const client&, std::uint32_t slot);
+  void forget_page();
+  clone* find(pid_t);
+  const std::vector<os::descriptor_range>& closed_in_workers_of(const client&);
   void become_keeper();
   [[noreturn]] void end_all();
   std::vector<int> own_descriptors() const;
 
   host_ties ties_;
-  file_descriptor self_pidfd_;
+  const pid_t pid_ = os::own_pid();
   file_descriptor children_;
   std::array<file_descriptor, 2> door_;           // ours, the workers'
   std::vector<std::unique_ptr<client>> clients_;  // the host first
-  std::unordered_map<pid_t, clone> workers_;
-  std::vector<std::byte> buffer_ = std::vector<std::byte>(buffer_bytes);
+  std::vector<clone> workers_;                    // by pid
+  mapped_page page_;
+  std::vector<os::descriptor_range>
+      closed_;  // what workers of closed_for_ must not have; out of date if that is nullptr
+  const client* closed_for_ = nullptr;
+  std::array<std::byte, sizeof(request) + most_name_bytes + most_inline_bytes> buffer_;
 };
 
 server::server(file_descriptor host, host_ties ties) : ties_(std::move(ties)) {
   os::set_role(os::role::server);
   os::raise_descriptor_limit();
-  self_pidfd_ = file_descriptor(static_cast<int>(os::check(os::pidfd_of(os::own_pid()), "pidfd_open")));
   children_ = file_descriptor(static_cast<int>(os::check(os::child_signals(), "signalfd")));
   os::check(os::socket_pair(door_), "socketpair");
   os::check(os::tell_sender(door_[0].get()), "setsockopt(SO_PASSCRED)");
@@ -91,8 +107,7 @@ server::server(file_descriptor host, host_ties ties) : ties_(std::move(ties)) {
 }
 
 std::vector<int> server::own_descriptors() const {
-  std::vector<int> ours = {self_pidfd_.get(), children_.get(), door_[0].get(), ties_.keeper_pidfd.get(),
-                           ties_.lines->descriptor()};
+  std::vector<int> ours = {children_.get(), door_[0].get(), ties_.lines->descriptor()};
   const auto add = [&](const file_descriptor& fd) {
     if (fd) ours.push_back(fd.get());
   };
@@ -101,8 +116,56 @@ std::vector<int> server::own_descriptors() const {
     add(c->ledger);
     for (const auto& [slot, result] : c->results) add(result);
   }
-  for (const auto& [pid, w] : workers_) add(w.result);
+  for (const clone& w : workers_) add(w.result);
+  add(ties_.keeper_pidfd);
   return ours;
+}
+
+const std::vector<os::descriptor_range>& server::closed_in_workers_of(const client& owner) {
+  if (closed_for_ == &owner) return closed_;
+  std::vector<int> ours = own_descriptors();
+  const bool of_host = &owner == clients_.front().get();
+  if (!of_host) ours.push_back(ties_.host_pidfd.get());
+  for (const auto& c : clients_) {
+    if (c->pidfd && c.get() != &owner) ours.push_back(c->pidfd.get());
+  }
+  std::sort(ours.begin(), ours.end());
+  closed_for_ = nullptr;
+  closed_.clear();
+  for (const int fd : ours) {
+    if (!closed_.empty() && closed_.back().last + 1 == fd) {
+      closed_.back().last = fd;
+    } else {
+      closed_.push_back({fd, fd});
+    }
+  }
+  closed_for_ = &owner;
+  return closed_;
+}
+
+clone* server::find(pid_t pid) {
+  const auto found = std::lower_bound(workers_.begin(), workers_.end(), pid,
+                                      [](const clone& c, pid_t wanted) { return c.pid < wanted; });
+  return found != workers_.end() && found->pid == pid ? &*found : nullptr;
+}
+
+void server::forget_page() {
+  os::unmap(page_.page, page_bytes);
+  page_ = {};
+}
+
+slot_page* server::map_page(const client& c, std::uint32_t slot) {
+  if (page_.page != nullptr && page_.ledger_fd == c.ledger_fd && page_.slot == slot) return page_.page;
+  // SAFETY: a whole page of a sealed ledger.
+  auto* mapped = static_cast<slot_page*>(os::map(c.ledger_fd, page_offset(slot), page_bytes, page_.page));
+  if (mapped == nullptr) {
+    const int error = errno;
+    forget_page();
+    errno = error;
+    return nullptr;
+  }
+  page_ = {c.ledger_fd, slot, mapped};
+  return mapped;
 }
 
 void send_reply(const client& c, const reply& r, int fd = -1) {
@@ -123,45 +186,32 @@ void server::start(client& c, const request& asked, std::span<const std::byte> r
   if (asked.slot >= slot_count || asked.name_bytes > most_name_bytes || asked.name_bytes > rest.size()) {
     return send_failure(c, "fork server: bad request", EINVAL);
   }
-  void* page = os::map(c.ledger_fd, page_offset(asked.slot), page_bytes);
+  slot_page* page = map_page(c, asked.slot);
   if (page == nullptr) return send_failure(c, "mmap", errno);
-  if (asked.call_in_memfd != 0 && got.descriptor_count == 0) {
-    os::unmap(page, page_bytes);
-    return send_failure(c, "recvmsg", EMFILE);
-  }
-  // SAFETY: a whole page of a sealed ledger.
-  clone_worker(c, asked, *static_cast<slot_page*>(page), rest,
-               asked.call_in_memfd != 0 ? got.descriptors[0].get() : -1);
-  os::unmap(page, page_bytes);
+  if (asked.call_in_memfd != 0 && got.descriptor_count == 0) return send_failure(c, "recvmsg", EMFILE);
+  clone_worker(c, asked, *page, rest, asked.call_in_memfd != 0 ? got.descriptors[0].get() : -1);
 }
 
 void server::clone_worker(client& c, const request& asked, slot_page& page, std::span<const std::byte> rest,
                           int call_memfd) {
   // Everything that can fail is done before the clone.
-  std::vector<int> to_close = own_descriptors();
   worker_start begin;
   begin.self.page = &page;
-  begin.self.name.assign(reinterpret_cast<const char*>(rest.data()), asked.name_bytes);
+  set_text(begin.self.name, {reinterpret_cast<const char*>(rest.data()), asked.name_bytes});
   begin.call = rest.subspan(asked.name_bytes);
   begin.call_memfd = call_memfd;
   begin.self.door = door_[1].get();
-  begin.server_pidfd = self_pidfd_.get();
-  const bool host_asks = &c == clients_.front().get();
-  begin.self.parent_pidfd = host_asks ? ties_.host_pidfd.get() : c.pidfd.get();
-  for (const auto& other : clients_) {
-    if (other->pidfd && other->pidfd.get() != begin.self.parent_pidfd) to_close.push_back(other->pidfd.get());
-  }
-  if (!host_asks) to_close.push_back(ties_.host_pidfd.get());
-  begin.to_close = to_close;
-  workers_.reserve(workers_.size() + 1);
+  begin.server = pid_;
+  begin.self.parent_pidfd = c.pidfd ? c.pidfd.get() : ties_.host_pidfd.get();
+  begin.to_close = closed_in_workers_of(c);
+  if (workers_.size() == workers_.capacity()) workers_.reserve(2 * workers_.size() + 16);
 
   const pid_t pid = os::fork_process();
   if (pid == 0) run_worker(begin);
   if (pid < 0) return send_failure(c, "fork", -pid);
+  const auto after = std::find_if(workers_.rbegin(), workers_.rend(), [pid](const clone& w) { return w.pid < pid; });
+  clone& made = *workers_.insert(after.base(), clone{pid, &c, asked.slot, {}});
   const file_descriptor pidfd(os::pidfd_of(pid));
-  clone& made = workers_[pid];
-  made.owner = &c;
-  made.slot = asked.slot;
   if (pidfd.get() < 0) {
     os::kill_now(pid, 9);  // ours and not reaped, so the number cannot be another's
     made.owner = nullptr;
@@ -186,13 +236,12 @@ void server::fetch(client& c, const request& asked) {
   if (found == c.results.end()) return send_failure(c, "recvmsg", EMFILE);  // it came without its descriptor
   send_reply(c, {}, found->second.get());
   c.results.erase(found);
+  closed_for_ = nullptr;
 }
 
 void server::abandon(client& c, const request& asked) {
-  for (auto& [pid, w] : workers_) {
-    if (w.owner == &c && w.slot == asked.slot) {
-      kill_tree(pid);
-    }
+  for (const clone& w : workers_) {
+    if (w.owner == &c && w.slot == asked.slot) kill_tree(w.pid);
   }
   send_reply(c, {});
 }
@@ -223,8 +272,8 @@ void server::serve(client& c) {
 }
 
 void server::connect_worker(os::message& got) {
-  const auto found = workers_.find(got.sender);
-  if (got.descriptor_count != 2 || found == workers_.end()) return;  // its end of the socket closes with this message
+  if (got.descriptor_count != 2 || find(got.sender) == nullptr)
+    return;  // its end of the socket closes with this message
   auto c = std::make_unique<client>();
   c->socket = std::move(got.descriptors[0]);
   c->ledger = std::move(got.descriptors[1]);
@@ -234,19 +283,17 @@ void server::connect_worker(os::message& got) {
   c->lines = static_cast<std::byte*>(os::map(c->ledger_fd, 0, lines_bytes));
   if (c->lines == nullptr) return;
   c->own_lines = true;
+  closed_for_ = nullptr;
   clients_.push_back(std::move(c));
 }
 
 void server::read_door() {
   constexpr int most_failures = 16;  // of a kernel that is short of memory
   for (int failures = 0; failures < most_failures;) {
-    std::array<os::ready, 1> set{{{door_[0].get()}}};
-    const int waiting = os::wait_ready(set, os::now);
-    if (waiting == 0) return;
     std::array<std::byte, sizeof(door_message)> bytes;
-    os::message got;
-    if (waiting > 0) got = os::receive(door_[0].get(), bytes);
-    if (waiting < 0 || got.size < 0) {
+    os::message got = os::receive_now(door_[0].get(), bytes);
+    if (got.size == -EAGAIN) return;
+    if (got.size < 0) {
       ++failures;
       continue;
     }
@@ -254,21 +301,21 @@ void server::read_door() {
     if (!read_message(said, std::span(bytes.data(), static_cast<std::size_t>(got.size)))) continue;
     if (said.kind == door_kind::connect) {
       connect_worker(got);
-    } else if (const auto found = workers_.find(got.sender); found != workers_.end() && got.descriptor_count == 1) {
-      found->second.result = std::move(got.descriptors[0]);
+    } else if (clone* sender = find(got.sender); sender != nullptr && got.descriptor_count == 1) {
+      sender->result = std::move(got.descriptors[0]);
+      closed_for_ = nullptr;
     }
   }
 }
 
 void server::reap() {
   os::drain(children_.get());
-  // A result is sent before its worker ends, so it is read before its worker is reaped.
-  read_door();
   for (os::ended_child child = os::reap_any(false); child.pid > 0; child = os::reap_any(false)) {
-    const auto found = workers_.find(child.pid);
-    if (found == workers_.end()) continue;  // an orphan, after the keeper's death
-    clone ended = std::move(found->second);
-    workers_.erase(found);
+    read_door();  // whatever this worker sent is there by now, and belongs to it for as long as it is listed
+    clone* found = find(child.pid);
+    if (found == nullptr) continue;  // an orphan, after the keeper's death
+    clone ended = std::move(*found);
+    workers_.erase(workers_.begin() + (found - workers_.data()));
     if (ended.owner == nullptr) continue;
     if (ended.result) ended.owner->results[ended.slot] = std::move(ended.result);
     ending_line& line = ended.owner->line(ended.slot);
@@ -282,11 +329,13 @@ void server::reap() {
 // A program that is gone takes its workers with it.
 void server::drop(client& gone) {
   if (&gone == clients_.front().get()) end_all();
-  for (auto& [pid, w] : workers_) {
+  for (clone& w : workers_) {
     if (w.owner != &gone) continue;
-    kill_tree(pid);
+    kill_tree(w.pid);
     w.owner = nullptr;
   }
+  forget_page();
+  closed_for_ = nullptr;
   std::erase_if(clients_, [&](const auto& c) { return c.get() == &gone; });
 }
 
@@ -294,18 +343,20 @@ void server::drop(client& gone) {
 void server::become_keeper() {
   os::adopt_orphans();
   ties_.keeper_pidfd = {};
+  closed_for_ = nullptr;
 }
 
 void server::end_all() {
   os::adopt_orphans();  // what our workers leave behind would miss a keeper that dies at the same time
   std::vector<pid_t> known;
-  for (const auto& [pid, w] : workers_) known.push_back(pid);
+  for (const clone& w : workers_) known.push_back(w.pid);
   os::kill_all_children(known);
   os::exit_now(0);
 }
 
 void server::run() {
   std::vector<os::ready> set;
+  std::vector<client*> asking;
   for (;;) {
     set.assign({{children_.get()}, {door_[0].get()}, {ties_.host_pidfd.get()}, {ties_.keeper_pidfd.get()}});
     const std::size_t fixed = set.size();
@@ -313,11 +364,12 @@ void server::run() {
     if (os::wait_ready(set) < 0) continue;
     if (set[2].readable) end_all();
     if (set[3].readable && ties_.keeper_pidfd) become_keeper();
-    std::vector<client*> asking;
+    asking.clear();
     for (std::size_t i = fixed; i < set.size(); ++i) {
       if (set[i].readable) asking.push_back(clients_[i - fixed].get());
     }
-    if (set[0].readable || set[1].readable) reap();
+    if (set[1].readable) read_door();
+    if (set[0].readable) reap();
     for (client* c : asking) serve(*c);
   }
 }

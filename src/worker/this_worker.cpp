@@ -53,7 +53,7 @@ namespace this_worker {
 std::string name() {
   if (const auto* thread = worker::current_unit()) return thread->name();
   const auto* process = worker::this_process();
-  return process != nullptr ? process->name : std::string();
+  return process != nullptr ? process->name.data() : std::string();
 }
 
 pid_t id() noexcept { return worker::current_unit() != nullptr ? os::own_tid() : os::own_pid(); }
