@@ -209,7 +209,6 @@ void rehearse() {
   detail::read_code(in);
   flush_output();
   os::lead_group();
-  os::close(-1);
   os::name_thread("tandem");
 }
 

@@ -7,6 +7,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include <boost/container/small_vector.hpp>
+
 #include <tandem/error.hpp>
 
 #include "os/faults.hpp"
@@ -83,9 +85,9 @@ class server {
   host_ties ties_;
   const pid_t pid_ = os::own_pid();
   file_descriptor children_;
-  std::array<file_descriptor, 2> door_;           // ours, the workers'
-  std::vector<std::unique_ptr<client>> clients_;  // the host first
-  std::vector<clone> workers_;                    // by pid
+  std::array<file_descriptor, 2> door_;                // ours, the workers'
+  std::vector<std::unique_ptr<client>> clients_;       // the host first
+  boost::container::small_vector<clone, 16> workers_;  // by pid; the first few on a page that is written anyway
   mapped_page page_;
   std::vector<os::descriptor_range>
       closed_;  // what workers of closed_for_ must not have; out of date if that is nullptr
@@ -103,6 +105,7 @@ server::server(file_descriptor host, host_ties ties) : ties_(std::move(ties)) {
   first->socket = std::move(host);
   first->ledger_fd = ties_.lines->descriptor();
   first->lines = ties_.lines->memory();
+  os::keep_from_copies(first->lines, lines_bytes);  // no worker can write them
   clients_.push_back(std::move(first));
 }
 
@@ -283,6 +286,7 @@ void server::connect_worker(os::message& got) {
   c->lines = static_cast<std::byte*>(os::map(c->ledger_fd, 0, lines_bytes));
   if (c->lines == nullptr) return;
   c->own_lines = true;
+  os::keep_from_copies(c->lines, lines_bytes);
   closed_for_ = nullptr;
   clients_.push_back(std::move(c));
 }
@@ -355,10 +359,11 @@ void server::end_all() {
 }
 
 void server::run() {
-  std::vector<os::ready> set;
-  std::vector<client*> asking;
+  boost::container::small_vector<os::ready, 8> set;
+  boost::container::small_vector<client*, 4> asking;
   for (;;) {
-    set.assign({{children_.get()}, {door_[0].get()}, {ties_.host_pidfd.get()}, {ties_.keeper_pidfd.get()}});
+    set.assign(std::initializer_list<os::ready>{
+        {children_.get()}, {door_[0].get()}, {ties_.host_pidfd.get()}, {ties_.keeper_pidfd.get()}});
     const std::size_t fixed = set.size();
     for (const auto& c : clients_) set.push_back({c->socket.get()});
     if (os::wait_ready(set) < 0) continue;
