@@ -100,8 +100,9 @@ void runtime::forget_connections() noexcept {
 void runtime::start_keeper() {
   std::cout.flush();
   std::fflush(nullptr);
-  std::free(
-      std::malloc(96 * 1024));  // a heap that grows only after the clone lies in two maps, each copied by each start
+  // A heap that grows only after the clone lies in two maps, each of which every start copies.
+  void* volatile room = std::malloc(std::size_t{96} * 1024);
+  std::free(room);
   std::array<file_descriptor, 2> ends;
   os::check(os::socket_pair(ends), "socketpair");
   file_descriptor own(static_cast<int>(os::check(os::pidfd_of(os::own_pid()), "pidfd_open")));
