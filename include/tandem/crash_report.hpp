@@ -71,6 +71,7 @@ struct crash_report {
   unsigned attempt = 1;
   std::string exception_type = {};  // of an exception that nobody caught
   std::string message = {};         // its what(), or what the library knows of the cause
+  std::string standard_error = {};  // its end, if it was captured
   resource_usage usage = {};
 
   /// A few lines for people: who died, doing what, how, and what it had used.

@@ -18,6 +18,13 @@ struct init_options {
 /// `preload`; resource_exhausted. Cost: about three forks. Needs: Linux 5.4.
 TANDEM_EXPORT void init(init_options options = {});
 
+/// `function` runs in every worker process, before what it was started for; in a copy made with fork_options too. For
+/// what clones share and should not, such as the state of a random number generator. Those registered first run first;
+/// twice is once.
+/// Blocks: never. Threads: any. Errors: std::invalid_argument for a null pointer; std::bad_alloc; what `function` throws
+/// is what the worker throws. Cost: named in every start from then on.
+TANDEM_EXPORT void on_worker_start(void (*function)());
+
 /// How many CPUs this process may use: its affinity mask and the CPU quotas of its control groups, at least 1.
 /// Blocks: never. Errors: std::bad_alloc; what cannot be read sets no limit. Cost: reads a few files of /proc and
 /// /sys.

@@ -5,14 +5,35 @@
 
 #include <tandem/detail/call.hpp>
 #include <tandem/detail/process_handle.hpp>
+#include <tandem/detail/stop_all.hpp>
 #include <tandem/error.hpp>
 
 namespace tandem {
 
+/// Where a process comes from.
+enum class start_method {
+  fork_server,  // a clone of the small copy of the program that init() made: fast; globals are as they were then
+  spawn,        // the same program started afresh: nothing inherited but standard streams; it reaches init() in main,
+                // where its function runs; what main does before that, it does again
+};
+
 struct process_options {
   std::string name = {};
+  start_method start = start_method::fork_server;
+  std::filesystem::path cwd = {};                       // empty: as at init
+  std::map<std::string, std::string> environment = {};  // set in addition to those that were there at init
+  bool capture_stderr = false;  // the last 4 KiB of its standard error go into the crash report; all of it is passed on
   nanoseconds stop_grace = std::chrono::seconds(5);  // from the request to stop until SIGTERM
   nanoseconds kill_grace = std::chrono::seconds(1);  // from SIGTERM until SIGKILL
+};
+
+/// For a copy of this program as it is now, with all its memory and descriptors. Ctrl-C reaches it too.
+struct fork_options {
+  std::string name = {};
+  bool allow_threads = false;  // copy the program although other threads run: whatever lock they hold stays held in the
+                               // copy, for ever; a wait call of the program may then take the copy's exit status away
+  nanoseconds stop_grace = std::chrono::seconds(5);
+  nanoseconds kill_grace = std::chrono::seconds(1);
 };
 
 /// A process, cloned from the fork server, that runs a function and sends back what it returned or threw. Move-only;
@@ -40,11 +61,13 @@ class process {
   /// Runs `f(arguments...)`, or `f(stop_token, arguments...)` if it takes one, in a new process, at once. They are
   /// decayed and encoded here, so what this program does with its own afterwards does not matter; a C string arrives
   /// as one. `f`: a function, a lambda without captures, a pointer to a member function with its object, a
-  /// transferable function object.
-  /// Blocks: until the process exists. Fork: by the fork server; see init(). Errors: not_initialised;
-  /// resource_exhausted (which system call, which errno: nothing was started); std::length_error if the arguments
-  /// nest too deeply; what copying or encoding throws. Cost: one fork of a small process, two system calls here;
-  /// arguments over 64 KiB travel in shared memory. Needs: Linux 5.4.
+  /// transferable function object. Descriptors among the arguments are duplicated for it.
+  /// Blocks: until the process exists. Fork: by the fork server; see init(). Errors: not_initialised, for
+  /// start_method::spawn also if main did not call init(); resource_exhausted (which system call, which errno:
+  /// nothing was started); std::system_error if `cwd` is no directory; std::invalid_argument for a name or a variable
+  /// that cannot be; std::length_error if the arguments nest too deeply; what copying or encoding throws. Cost: one
+  /// fork of a small process, two system calls here; arguments over 4 KiB travel in shared memory; spawn: an execve
+  /// and what main does before init(). Needs: Linux 5.4.
   template <class F, class... A>
   requires(!std::same_as<std::decay_t<F>, process> && !unit_options<std::decay_t<F>>) explicit process(F&& f,
                                                                                                        A&&... arguments)
@@ -53,6 +76,15 @@ class process {
   process(process_options options, F&& f, A&&... arguments)
       : handle_(start(std::move(options), std::decay_t<F>(std::forward<F>(f)),
                       std::decay_t<A>(std::forward<A>(arguments))...)) {}
+  /// The same in a copy of this program as it is now: captures, pointers and references are allowed, and see the copy.
+  /// Functions given to pthread_atfork are not run if this is the only thread.
+  /// Blocks: until the process exists. Fork: of the caller. Errors: unsafe_fork if other threads run;
+  /// not_initialised; resource_exhausted; what copying the arguments throws. Cost: a fork of this program, which grows
+  /// with its memory.
+  template <std::same_as<fork_options> O, class F, class... A>
+  process(O options, F&& f, A&&... arguments)
+      : handle_(copy(std::move(options), std::decay_t<F>(std::forward<F>(f)),
+                     std::decay_t<A>(std::forward<A>(arguments))...)) {}
 
   /// Waits until the process has ended. Any number of times; never throws for what the function did.
   /// Blocks: until then. Errors: std::system_error (invalid_argument) on an empty one.
@@ -66,8 +98,13 @@ class process {
   /// or as remote_exception; worker_crashed; worker_exited; resource_exhausted if the result could not be handed
   /// over; std::future_error the second time, or on an empty one.
   R get() {
-    [[maybe_unused]] const std::vector<std::byte> bytes = handle_.take();
-    if constexpr (!std::is_void_v<R>) return decode<R>(bytes);
+    [[maybe_unused]] detail::message result = handle_.take();
+    if constexpr (!std::is_void_v<R>) {
+      reader in = detail::make_reader(result.bytes, result.handles);
+      R value = detail::read_value<R>(in);
+      detail::finish(in);
+      return value;
+    }
   }
 
   /// True until the process has ended.
@@ -116,12 +153,35 @@ class process {
       (detail::require_transferable<detail::carried_t<A>>(), ...);
       if constexpr (!std::is_void_v<R>) detail::require_transferable<R>();
       if constexpr (detail::crosses_as_call<R, F, A...>) {
-        return detail::process_handle({std::move(options.name), options.stop_grace, options.kill_grace},
-                                      detail::make_call<R>(f, arguments...));
+        return detail::process_handle(
+            {std::move(options.name), options.start == start_method::spawn, std::move(options.cwd),
+             std::move(options.environment), options.capture_stderr, options.stop_grace, options.kill_grace},
+            detail::make_call<R>(f, arguments...));
       }
     }
     return {};
   }
+  template <class F, class... A>
+  static detail::process_handle copy(fork_options options, F f, A... arguments) {
+    static_assert(
+        detail::callable_with<F, A...>,
+        "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
+        "with a std::stop_token before them if the function takes one)");
+    if constexpr (detail::callable_with<F, A...>) {
+      if constexpr (!std::is_void_v<R>) detail::require_transferable<R>();
+      if constexpr (std::is_void_v<R> || transferable<R>) {
+        using call_type = detail::call_in_copy<R, F, A...>;
+        call_type call{std::move(f), std::tuple<A...>(std::move(arguments)...)};
+        detail::process_start start{.name = std::move(options.name)};
+        start.stop_grace = options.stop_grace;
+        start.kill_grace = options.kill_grace;
+        return detail::process_handle(std::move(start),
+                                      detail::copied_call{&call_type::run, &call, options.allow_threads});
+      }
+    }
+    return {};
+  }
+  friend detail::process_handle& detail::get_handle<R>(process&) noexcept;
 
   detail::process_handle handle_;
 };
@@ -131,5 +191,14 @@ requires(!unit_options<F>) process(F, A...)
 ->process<typename detail::deduced<F, A...>::type>;
 template <class F, class... A>
 process(process_options, F, A...) -> process<typename detail::deduced<F, A...>::type>;
+template <std::same_as<fork_options> O, class F, class... A>
+process(O, F, A...) -> process<typename detail::deduced<F, A...>::type>;
+
+namespace detail {
+template <class R>
+process_handle& get_handle(process<R>& p) noexcept {
+  return p.handle_;
+}
+}  // namespace detail
 
 }  // namespace tandem

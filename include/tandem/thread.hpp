@@ -6,6 +6,7 @@
 #include <variant>
 
 #include <tandem/detail/call.hpp>
+#include <tandem/detail/stop_all.hpp>
 #include <tandem/detail/thread_core.hpp>
 #include <tandem/error.hpp>
 #include <tandem/stop_source.hpp>

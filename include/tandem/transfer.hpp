@@ -31,6 +31,7 @@
 #include <tandem/detail/export.hpp>
 #include <tandem/detail/transfer_refusal.hpp>
 #include <tandem/error.hpp>
+#include <tandem/file_descriptor.hpp>
 
 namespace tandem {
 
@@ -44,9 +45,11 @@ struct transfer;
 template <class T>
 concept transferable = std::same_as<detail::judgement<std::remove_const_t<T>>, detail::accepted>;
 
-/// True if a T holds descriptors, which pass through unix sockets only.
+/// True if a T may hold handles (a file_descriptor, a stop_source), at any depth: these are no bytes, and go with the
+/// arguments and results of processes only. A hook that writes handles has a member that says so:
+/// `static constexpr bool carries_handles = true;`.
 template <class T>
-inline constexpr bool carries_handles = false;
+inline constexpr bool carries_handles = detail::holds_handles<T>();
 
 /// Gathers the bytes of values; a hook is given one.
 class writer {
@@ -70,7 +73,8 @@ class writer {
  private:
   friend struct detail::wire;
   std::vector<std::byte> bytes_;  // what no longer fits into stage_
-  std::size_t charge_ = 0;        // what decoding will allocate, by the same sums as there
+  std::vector<file_descriptor> handles_;
+  std::size_t charge_ = 0;  // what decoding will allocate, by the same sums as there
   unsigned depth_ = 0;
   unsigned staged_ = 0;
   std::byte stage_[240];
@@ -96,12 +100,13 @@ class reader {
 
  private:
   friend struct detail::wire;
-  explicit reader(std::span<const std::byte> bytes) noexcept;
+  reader(std::span<const std::byte> bytes, std::span<file_descriptor> handles) noexcept;
   const std::byte* begin_;
   const std::byte* at_;
   const std::byte* end_;
-  std::size_t budget_;      // what may be allocated in all
-  std::size_t charge_ = 0;  // what has been
+  std::span<file_descriptor> handles_;  // those not yet read
+  std::size_t budget_;                  // what may be allocated in all
+  std::size_t charge_ = 0;              // what has been
   unsigned depth_ = 0;
 };
 
@@ -137,9 +142,8 @@ class unchecked_capture_t {
   /// Calls what it carries.
   /// Errors: what that throws.
   template <class... A>
-  decltype(auto) operator()(A&&... a) const {
-    return f(std::forward<A>(a)...);
-  }
+  requires std::invocable<const F&, A...>
+  decltype(auto) operator()(A&&... a) const { return f(std::forward<A>(a)...); }
 };
 
 /// Lets a trivially copyable lambda with captures cross as its bytes.

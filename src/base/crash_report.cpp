@@ -144,6 +144,7 @@ std::string crash_report::to_string() const {
     text += "; it had used " + std::to_string(usage.cpu_time.count() / 1'000'000) + " ms of CPU time and at most " +
             std::to_string(usage.peak_memory_bytes >> 10) + " KiB of memory";
   }
+  if (!standard_error.empty()) text += "; the end of its standard error:\n" + standard_error;
   return text;
 }
 
@@ -157,6 +158,7 @@ std::string crash_report::to_json() const {
   out += "\"pid\":" + std::to_string(pid) + ",\"attempt\":" + std::to_string(attempt) + ",";
   append_member(out, "exception_type", exception_type);
   append_member(out, "message", message);
+  append_member(out, "standard_error", standard_error);
   out += "\"cpu_time_ns\":" + std::to_string(usage.cpu_time.count()) +
          ",\"peak_memory_bytes\":" + std::to_string(usage.peak_memory_bytes) + "}";
   return out;

@@ -37,6 +37,16 @@ int duplicate_onto(int from, int to) noexcept {
   return result < 0 ? -errno : result;
 }
 
+void replace_standard_error(int fd) noexcept {
+  while (::dup2(fd, STDERR_FILENO) < 0 && (errno == EINTR || errno == EBUSY)) {
+  }
+}
+
+int close_on_exec(int fd, bool closed) noexcept {
+  if (const int e = injected()) return -e;
+  return ::fcntl(fd, F_SETFD, closed ? FD_CLOEXEC : 0) == 0 ? 0 : -errno;
+}
+
 int open_null() noexcept {
   if (const int e = injected()) return -e;
   int fd = 0;
@@ -114,7 +124,8 @@ int wait_ready(std::span<ready> set, clock::time_point deadline) noexcept {
   } catch (...) {
     return -ENOMEM;
   }
-  for (std::size_t i = 0; i < set.size(); ++i) polled[i] = {set[i].fd, POLLIN, 0};
+  for (std::size_t i = 0; i < set.size(); ++i)
+    polled[i] = {set[i].fd, static_cast<short>(set[i].for_writing ? POLLOUT : POLLIN), 0};
   int count = 0;
   do {
     timespec left{};
@@ -122,7 +133,8 @@ int wait_ready(std::span<ready> set, clock::time_point deadline) noexcept {
     if (deadline == now) {
       timeout = &left;
     } else if (deadline != never) {
-      const auto remaining = std::max(nanoseconds::zero(), nanoseconds(deadline - clock::now())).count();
+      const clock::time_point current = clock::now();
+      const auto remaining = deadline > current ? nanoseconds(deadline - current).count() : 0;
       left.tv_sec = static_cast<time_t>(remaining / 1'000'000'000);
       left.tv_nsec = static_cast<long>(remaining % 1'000'000'000);
       timeout = &left;

@@ -37,6 +37,8 @@ constexpr clock::time_point now{};
 int clear_of_standard(int fd) noexcept;
 int duplicate(int fd) noexcept;                 // close-on-exec
 int duplicate_onto(int from, int to) noexcept;  // close-on-exec; `to` is replaced
+void replace_standard_error(int fd) noexcept;   // `fd` stays
+int close_on_exec(int fd, bool) noexcept;       // whether it is closed there
 int open_null() noexcept;                       // /dev/null, read and write, close-on-exec
 void close(int fd) noexcept;                    // never fails for the caller
 struct descriptor_range {
@@ -50,7 +52,8 @@ void raise_descriptor_limit() noexcept;                 // soft limit to the har
 
 struct ready {
   int fd = -1;
-  bool readable = false;  // set by wait_ready: also at end of file and for errors
+  bool readable = false;     // set by wait_ready: also at end of file and for errors
+  bool for_writing = false;  // wait until it can be written instead
 };
 /// Waits until one of them is readable, closed or broken. The number that are; 0 at the deadline. One that is `now` reads
 /// no clock.
@@ -64,21 +67,26 @@ int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept;
 void* map(int fd, std::size_t offset, std::size_t bytes, void* instead_of = nullptr) noexcept;
 void unmap(void*, std::size_t bytes) noexcept;
 [[gnu::hot]] void keep_from_copies(void*, std::size_t bytes) noexcept;  // a child made by fork() does not have it
+long read_some(int fd, std::span<std::byte>) noexcept;                  // 0 at the end
+long write_some(int fd, std::span<const std::byte>) noexcept;           // SIGPIPE is not kept away
 int write_at(int fd, std::span<const std::byte>, std::size_t offset) noexcept;  // all, or an error
 int read_at(int fd, std::span<std::byte>, std::size_t offset) noexcept;         // all, or an error; ENODATA at the end
 long size_of(int fd) noexcept;
+long stored_bytes(int fd) noexcept;  // what of it takes memory
 
 // ---- sockets ------------------------------------------------------------------------------------------------------
+/// A pipe: reading end, writing end.
+int pipe_pair(std::array<file_descriptor, 2>& ends) noexcept;
 int socket_pair(std::array<file_descriptor, 2>& ends) noexcept;  // unix seqpacket: messages, whole or not at all
 int tell_sender(int fd) noexcept;                                // from now on receive() knows who sent
-constexpr std::size_t most_descriptors = 4;
+constexpr std::size_t most_descriptors = 253;                    // in one message: the kernel's SCM_MAX_FD
 
 struct message {
   long size = 0;  // bytes received; 0: end of file; below zero: minus errno
-  std::array<file_descriptor, most_descriptors> descriptors{};
-  std::size_t descriptor_count = 0;
-  bool descriptors_lost = false;  // the descriptor table was full
+  std::vector<file_descriptor> descriptors = {};
+  bool descriptors_lost = false;  // some of them: the descriptor table was full, or memory
   pid_t sender = 0;
+  uid_t sender_user = 0;
 };
 /// Sends one message, whole. -EPIPE if the peer is gone; no SIGPIPE.
 int send(int fd, std::initializer_list<std::span<const std::byte>> parts,
@@ -95,11 +103,15 @@ void shut_down(int fd) noexcept;  // both ways: the peer sees its end
 
 // ---- processes ----------------------------------------------------------------------------------------------------
 pid_t own_pid() noexcept;
+uid_t own_user() noexcept;
 [[gnu::hot]] pid_t parent_pid() noexcept;
 pid_t own_tid() noexcept;
 [[gnu::hot]] pid_t fork_process() noexcept;  // fork(): the caller has one thread
 /// As fork_process(), but no wait call of the caller's other code sees the child, whose pidfd is put in `pidfd`.
 pid_t fork_unseen(file_descriptor& pidfd) noexcept;
+/// The same while other threads run: by fork(), so that the C library's locks are free in the child; a wait call may see
+/// it.
+pid_t fork_with_threads(file_descriptor& pidfd) noexcept;
 int pidfd_of(pid_t) noexcept;
 int send_signal(int pidfd, int signal) noexcept;
 void kill_now(pid_t, int signal) noexcept;
@@ -111,6 +123,12 @@ struct ended_child {
 };
 ended_child reap_any(bool blocking) noexcept;
 ended_child reap(int pidfd) noexcept;  // waits for, and reaps, a child made by fork_unseen
+/// Becomes a fresh image of this program, with the environment as it is now. Returns only if that fails.
+int exec_self() noexcept;
+int set_variable(const char* name, const char* value) noexcept;
+void unset_variable(const char* name) noexcept;
+const char* variable(const char* name) noexcept;  // nullptr: not set, or this program has more rights than its caller
+int change_directory(const char* path) noexcept;
 [[noreturn]] [[gnu::hot]] void exit_now(int code) noexcept;
 [[gnu::hot]] void name_thread(const char* name) noexcept;  // the first 15 bytes, as ps shows it
 int adopt_orphans() noexcept;                              // PR_SET_CHILD_SUBREAPER
@@ -121,8 +139,8 @@ int allowed_cpus() noexcept;  // in the affinity mask
 
 // ---- threads ------------------------------------------------------------------------------------------------------
 int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept;
-void join_thread(pthread_t) noexcept;
-void leave_thread(pthread_t) noexcept;  // nobody will join it
+bool join_thread(pthread_t, clock::time_point deadline) noexcept;  // false at the deadline
+void leave_thread(pthread_t) noexcept;                             // nobody will join it
 
 // ---- signals ------------------------------------------------------------------------------------------------------
 void block_signals() noexcept;
@@ -148,7 +166,8 @@ bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, clock:
 void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept;
 
 // ---- /proc and cgroups: nothing where they are not mounted --------------------------------------------------------
-int thread_count();  // of this process, without those of a sanitizer; without /proc 1, or 2 for several
+int thread_count();     // of this process, without those of a sanitizer; without /proc 1, or 2 for several
+bool is_only_thread();  // the caller; cheap where no thread was ever started
 std::vector<pid_t> children_of(pid_t);
 std::size_t resident_bytes(pid_t);
 void kill_descendants_of(pid_t root);  // all below it; the caller has stopped the root and sees to its end

@@ -3,13 +3,16 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include <tandem/error.hpp>
@@ -29,6 +32,7 @@ long check(long result, const char* operation) {
 }
 
 pid_t own_pid() noexcept { return ::getpid(); }
+uid_t own_user() noexcept { return ::getuid(); }
 pid_t parent_pid() noexcept { return static_cast<pid_t>(::syscall(SYS_getppid)); }
 pid_t own_tid() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
 
@@ -79,6 +83,11 @@ pid_t fork_unseen(file_descriptor& pidfd) noexcept {
     }
     if (errno != ENOSYS && errno != EPERM) return -errno;  // those two: an old kernel, or a seccomp filter
   }
+  return fork_with_threads(pidfd);
+}
+
+pid_t fork_with_threads(file_descriptor& pidfd) noexcept {
+  if (const int e = injected()) return -e;
   const pid_t pid = ::fork();
   if (pid < 0) return -errno;
   if (pid == 0) return 0;
@@ -104,6 +113,18 @@ int send_signal(int pidfd, int signal) noexcept {
 
 void kill_now(pid_t pid, int signal) noexcept { ::kill(pid, signal); }
 
+namespace {
+
+void take_usage(const rusage& usage, ended_child& child) noexcept {
+  const auto ns = [](const timeval& t) {
+    return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_usec * 1'000;
+  };
+  child.cpu_ns = ns(usage.ru_utime) + ns(usage.ru_stime);
+  child.peak_bytes = static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace
+
 ended_child reap_any(bool blocking) noexcept {
   ended_child child;
   rusage usage{};
@@ -112,22 +133,20 @@ ended_child reap_any(bool blocking) noexcept {
   while (child.pid < 0 && errno == EINTR);
   if (child.pid < 0) child.pid = -errno;
   child.value = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  const auto ns = [](const timeval& t) {
-    return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_usec * 1'000;
-  };
-  child.cpu_ns = ns(usage.ru_utime) + ns(usage.ru_stime);
-  child.peak_bytes = static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+  take_usage(usage, child);
   return child;
 }
 
 ended_child reap(int pidfd) noexcept {
   ended_child child;
   siginfo_t how{};
+  rusage usage{};
   long result = 0;
-  do result = ::syscall(SYS_waitid, P_PIDFD, pidfd, &how, WEXITED | __WALL, nullptr);
+  do result = ::syscall(SYS_waitid, P_PIDFD, pidfd, &how, WEXITED | __WALL, &usage);
   while (result < 0 && errno == EINTR);
   child.pid = result < 0 ? -errno : how.si_pid;
   child.value = how.si_code == CLD_EXITED ? how.si_status : -how.si_status;
+  take_usage(usage, child);
   return child;
 }
 
@@ -138,7 +157,37 @@ int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept
 
 void leave_thread(pthread_t thread) noexcept { ::pthread_detach(thread); }
 
-void join_thread(pthread_t thread) noexcept { ::pthread_join(thread, nullptr); }
+bool join_thread(pthread_t thread, clock::time_point deadline) noexcept {
+  if (deadline == never) return ::pthread_join(thread, nullptr) == 0;
+  const auto since = std::max(nanoseconds::zero(), nanoseconds(deadline.time_since_epoch())).count();
+  const timespec until{static_cast<time_t>(since / 1'000'000'000), static_cast<long>(since % 1'000'000'000)};
+  return ::pthread_clockjoin_np(thread, nullptr, CLOCK_MONOTONIC, &until) == 0;
+}
+
+int exec_self() noexcept {
+  if (const int e = injected()) return -e;
+  char* const arguments[] = {::program_invocation_name, nullptr};
+  ::execve("/proc/self/exe", arguments, environ);
+  if (errno != ENOENT) return -errno;
+  // SAFETY: the kernel puts the path there, for as long as the process lives. No /proc: the path may be another program by
+  // now, which the build-id then tells.
+  ::execve(reinterpret_cast<const char*>(::getauxval(AT_EXECFN)), arguments, environ);
+  return -errno;
+}
+
+int set_variable(const char* name, const char* value) noexcept {
+  if (const int e = injected()) return -e;
+  return ::setenv(name, value, 1) == 0 ? 0 : -errno;
+}
+
+void unset_variable(const char* name) noexcept { ::unsetenv(name); }
+
+const char* variable(const char* name) noexcept { return ::secure_getenv(name); }
+
+int change_directory(const char* path) noexcept {
+  if (const int e = injected()) return -e;
+  return ::chdir(path) == 0 ? 0 : -errno;
+}
 
 void exit_now(int code) noexcept {
   for (;;) ::syscall(SYS_exit_group, code);

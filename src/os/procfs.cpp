@@ -63,6 +63,8 @@ int thread_count() {
 #endif
 }
 
+bool is_only_thread() { return __libc_single_threaded || thread_count() == 1; }
+
 std::vector<pid_t> children_of(pid_t pid) {
   std::vector<pid_t> children;
   for (const pid_t thread : threads_of(pid)) {

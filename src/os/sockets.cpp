@@ -1,8 +1,11 @@
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
@@ -10,13 +13,10 @@
 namespace tandem::os {
 
 namespace {
-constexpr int most_tries = 16;
-}
 
-int socket_pair(std::array<file_descriptor, 2>& ends) noexcept {
-  if (const int e = injected()) return -e;
-  int made[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, made) != 0) return -errno;
+constexpr int most_tries = 16;
+
+int keep_pair(const int made[2], std::array<file_descriptor, 2>& ends) noexcept {
   ends = {file_descriptor(made[0]), file_descriptor(made[1])};
   for (file_descriptor& end : ends) {
     end = file_descriptor(clear_of_standard(end.release()));
@@ -27,6 +27,22 @@ int socket_pair(std::array<file_descriptor, 2>& ends) noexcept {
     }
   }
   return 0;
+}
+
+}  // namespace
+
+int socket_pair(std::array<file_descriptor, 2>& ends) noexcept {
+  if (const int e = injected()) return -e;
+  int made[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, made) != 0) return -errno;
+  return keep_pair(made, ends);
+}
+
+int pipe_pair(std::array<file_descriptor, 2>& ends) noexcept {
+  if (const int e = injected()) return -e;
+  int made[2];
+  if (::pipe2(made, O_CLOEXEC) != 0) return -errno;
+  return keep_pair(made, ends);
 }
 
 int tell_sender(int fd) noexcept {
@@ -84,6 +100,22 @@ int send_now(int fd, std::initializer_list<std::span<const std::byte>> parts,
 
 namespace {
 
+void take_descriptors(const cmsghdr& c, message& got) noexcept {
+  const std::size_t count = (c.cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  try {
+    got.descriptors.reserve(count);
+  } catch (const std::bad_alloc&) {
+    got.descriptors_lost = true;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    int one = -1;
+    std::memcpy(&one, CMSG_DATA(&c) + i * sizeof(int), sizeof one);
+    file_descriptor owned(clear_of_standard(one));
+    if (!owned) got.descriptors_lost = true;
+    if (got.descriptors.size() < got.descriptors.capacity()) got.descriptors.push_back(std::move(owned));
+  }
+}
+
 message receive_with(int flags, int fd, std::span<std::byte> buffer) noexcept {
   message got;
   if (const int e = injected()) {
@@ -111,14 +143,9 @@ message receive_with(int flags, int fd, std::span<std::byte> buffer) noexcept {
       ucred who{};
       std::memcpy(&who, CMSG_DATA(c), sizeof who);
       got.sender = who.pid;
+      got.sender_user = who.uid;
     } else if (c->cmsg_type == SCM_RIGHTS) {
-      const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-      for (std::size_t i = 0; i < count; ++i) {
-        int one = -1;
-        std::memcpy(&one, CMSG_DATA(c) + i * sizeof(int), sizeof one);
-        file_descriptor owned(clear_of_standard(one));
-        if (got.descriptor_count < most_descriptors) got.descriptors[got.descriptor_count++] = std::move(owned);
-      }
+      take_descriptors(*c, got);
     }
   }
   return got;

@@ -45,7 +45,16 @@ std::size_t wire::padded_size(std::size_t charge, std::size_t size) noexcept {
   return {all.begin(), all.end()};
 }
 
-[[gnu::hot]] void wire::check_end(reader& r) {
+[[gnu::hot]] void wire::attach(writer& w, const file_descriptor& handle) { w.handles_.push_back(handle); }
+
+file_descriptor wire::detach(reader& r) {
+  if (r.handles_.empty()) fail(r, "a descriptor that did not come with the bytes");
+  file_descriptor handle = std::move(r.handles_.front());
+  r.handles_ = r.handles_.subspan(1);
+  return handle;
+}
+
+void wire::check_end(reader& r) {
   const auto used = static_cast<std::size_t>(r.at_ - r.begin_);
   if (used + r.remaining() != padded_size(r.charge_, used)) {
     throw decode_error("tandem: " + std::to_string(r.remaining()) + " bytes too many" + at(used) +

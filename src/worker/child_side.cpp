@@ -16,20 +16,24 @@
 
 #include <tandem/detail/process_handle.hpp>
 #include <tandem/error.hpp>
+#include <tandem/init.hpp>
 
 #include "observe/log.hpp"
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
 #include "transfer/exception_codec.hpp"
 #include "worker/fork_watch.hpp"
+#include "worker/fresh_image.hpp"
 #include "worker/protocol.hpp"
 #include "worker/runtime.hpp"
+#include "worker/start_body.hpp"
 
 namespace tandem::worker {
 
 namespace {
 
-const own_worker* self = nullptr;  // set once, before the user's function
+own_worker own;
+const own_worker* self = nullptr;  // &own, from before the user's function
 std::terminate_handler terminate_before = nullptr;
 
 std::string readable_type(const std::type_info& type) {
@@ -61,25 +65,63 @@ std::string readable_type(const std::type_info& type) {
   std::abort();
 }
 
-// Streams of C++ that keep nothing back from stdio, as they are unless sync_with_stdio(false) was called: flushing them
-// costs each worker a few page faults and gives nothing.
-const std::streambuf* unbuffered_cout = nullptr;
-const std::streambuf* unbuffered_clog = nullptr;
+// The streams of C++. Those that keep nothing back from stdio, as all do unless sync_with_stdio(false) was called, are not
+// flushed: that costs each worker a few page faults and gives nothing.
+template <class Stream>
+struct flushed_stream {
+  Stream& stream;
+  const void* unbuffered = nullptr;
 
-const std::streambuf* if_unbuffered(const std::ostream& stream) {
-  std::streambuf* buffer = stream.rdbuf();
-  return dynamic_cast<__gnu_cxx::stdio_sync_filebuf<char>*>(buffer) != nullptr ? buffer : nullptr;
+  void look() {
+    auto* buffer = stream.rdbuf();
+    using character = typename Stream::char_type;
+    unbuffered = dynamic_cast<__gnu_cxx::stdio_sync_filebuf<character>*>(buffer) != nullptr ? buffer : nullptr;
+  }
+  void flush() const noexcept {
+    try {
+      if (stream.rdbuf() != unbuffered) stream.flush();
+    } catch (...) {  // the user asked for exceptions from a stream; stdio says what is wrong
+    }
+  }
+};
+
+struct all_streams {
+  std::ios_base::Init made;  // a library may come here before they are
+  flushed_stream<std::ostream> out{std::cout}, log{std::clog};
+  flushed_stream<std::wostream> wide_out{std::wcout}, wide_log{std::wclog};
+
+  template <class Action>
+  void each(Action action) {
+    action(out);
+    action(log);
+    action(wide_out);
+    action(wide_log);
+  }
+};
+
+[[gnu::hot]] all_streams& streams() {
+  static all_streams all;
+  return all;
+}
+
+// A stream that another thread holds, in a read perhaps, must not hold us up.
+void flush_if_free(std::FILE* stream) noexcept {
+  if (::ftrylockfile(stream) != 0) return;
+  ::fflush_unlocked(stream);
+  ::funlockfile(stream);
 }
 
 // Whole output, once; no destructor of a static object runs in a worker: it belongs to the program it was cloned from.
 // False if some of what was printed could not be written.
 [[gnu::hot]] bool flush_output() noexcept {
-  try {
-    if (std::cout.rdbuf() != unbuffered_cout) std::cout.flush();
-    if (std::clog.rdbuf() != unbuffered_clog) std::clog.flush();
-  } catch (...) {  // the user asked for exceptions from a stream; stdio says below what is wrong
+  os::block_signals();  // a reader that is gone is an error of the output, and no SIGPIPE that costs the result
+  streams().each([](const auto& stream) { stream.flush(); });
+  if (os::is_only_thread()) {
+    std::fflush(nullptr);
+  } else {
+    flush_if_free(stdout);
+    flush_if_free(stderr);
   }
-  std::fflush(nullptr);
   return std::ferror(stdout) == 0;  // a line-buffered stream may have failed long before this
 }
 
@@ -102,31 +144,47 @@ void forward_log(log_level level, std::string_view text) noexcept {
   page.log_used = static_cast<std::uint32_t>(used + length + 3);
 }
 
-// Puts the encoded outcome where the host finds it: in the page, or in a memfd that goes to the server. An errno, or 0.
-[[gnu::hot]] int publish(std::span<const std::byte> bytes, phase inside, phase outside) noexcept {
+int send_out(std::span<const std::byte> bytes, std::span<const file_descriptor> handles) noexcept {
+  const int made = os::anonymous_file("tandem result", 0);
+  if (made < 0) return -made;
+  const file_descriptor file(made);
+  if (const int failed = os::write_at(file.get(), bytes, 0)) return -failed;
+  std::array<int, most_handles_at_once + 1> now;
+  for (;; handles = handles.subspan(most_handles_at_once)) {
+    const bool last = handles.size() <= most_handles_at_once;
+    const std::size_t count = last ? handles.size() : most_handles_at_once;
+    now[0] = file.get();
+    std::transform(handles.begin(), handles.begin() + static_cast<std::ptrdiff_t>(count), now.begin() + 1,
+                   [](const file_descriptor& fd) { return fd.get(); });
+    const door_message message{last ? door_kind::result : door_kind::handles};
+    const auto sent = std::span<const int>(now).first(count + 1);
+    if (const int failed = os::send(self->door, {bytes_of(message)}, last ? sent : sent.subspan(1))) return -failed;
+    if (last) return 0;
+  }
+}
+
+// Puts the encoded outcome where the host finds it: in the page, or in a memfd that goes out of the door. An errno, or 0.
+[[gnu::hot]] int publish(std::span<const std::byte> bytes, std::span<const file_descriptor> handles, phase inside,
+                         phase outside) noexcept {
   slot_page& page = *self->page;
   phase reached = inside;
-  if (bytes.size() <= page.result.size()) {
+  if (bytes.size() <= page.result.size() && handles.empty()) {
     std::copy(bytes.begin(), bytes.end(), page.result.begin());
     page.result_bytes = static_cast<std::uint32_t>(bytes.size());
   } else {
-    const int made = os::anonymous_file("tandem result", 0);
-    if (made < 0) return -made;
-    const file_descriptor file(made);
-    if (const int failed = os::write_at(file.get(), bytes, 0)) return -failed;
-    const door_message message{door_kind::result};
-    const int fd = file.get();
-    if (const int failed = os::send(self->door, {bytes_of(message)}, std::span(&fd, 1))) return -failed;
+    if (const int failed = send_out(bytes, handles)) return failed;
     reached = outside;
   }
   page.state.store(static_cast<std::uint32_t>(reached), std::memory_order_release);
   return 0;
 }
 
+}  // namespace
+
 void publish_exception(const std::exception_ptr& exception) {
   std::vector<std::byte> bytes;
   detail::encode_exception(bytes, exception);
-  if (publish(bytes, phase::error, phase::error_out) == 0) return;
+  if (publish(bytes, {}, phase::error, phase::error_out) == 0) return;
   // Too long for the page, and no memfd to be had: type and the beginning of the text must do.
   std::string what = "an exception whose text is too long to be handed over";
   try {
@@ -137,36 +195,42 @@ void publish_exception(const std::exception_ptr& exception) {
   }
   bytes.clear();
   detail::encode_exception(bytes, std::make_exception_ptr(remote_exception("(its exception did not fit)", what)));
-  publish(bytes, phase::error, phase::error_out);
+  publish(bytes, {}, phase::error, phase::error_out);
 }
 
-[[gnu::hot]] void publish_value(std::span<const std::byte> bytes) {
-  const int failed = publish(bytes, phase::value, phase::value_out);
+namespace {
+
+[[gnu::hot]] void publish_value(const detail::message& value) {
+  const int failed = publish(value.bytes, value.handles, phase::value, phase::value_out);
   if (failed == 0) return;
-  publish_exception(
-      std::make_exception_ptr(resource_exhausted("handing over a result of " + std::to_string(bytes.size()) + " bytes",
-                                                 std::error_code(failed, std::generic_category()))));
-}
-
-std::vector<std::byte> read_call(int memfd) {
-  std::vector<std::byte> call(static_cast<std::size_t>(os::check(os::size_of(memfd), "fstat")));
-  os::check(os::read_at(memfd, call, 0), "pread");
-  os::close(memfd);
-  return call;
+  if (failed == EPIPE || failed == ECONNRESET || failed == ENOTCONN) {  // the server is gone, and so are we
+    set_text(self->page->exception_what, "its connection to the fork server was broken before the result was sent");
+    os::exit_now(1);
+  }
+  publish_exception(std::make_exception_ptr(
+      resource_exhausted("handing over a result of " + std::to_string(value.bytes.size()) + " bytes and " +
+                             std::to_string(value.handles.size()) + " descriptors",
+                         std::error_code(failed, std::generic_category()))));
 }
 
 // The function, from its encoded call to its encoded result.
-[[gnu::hot]] std::vector<std::byte> execute(const worker_start& start) {
-  std::vector<std::byte> far;
-  std::span<const std::byte> call = start.call;
-  if (start.call_memfd >= 0) call = far = read_call(start.call_memfd);
-  reader in = detail::make_reader(call);
+[[gnu::hot]] detail::message execute(std::span<const std::byte> call, std::span<file_descriptor> handles) {
+  reader in = detail::make_reader(call, handles);
   writer out;
   // SAFETY: read_code() only gives addresses of code, and the call was made by detail::make_call, which names a
   // run_call.
   const auto entry = reinterpret_cast<detail::entry>(const_cast<void*>(detail::read_code(in)));
   entry(in, out);
-  return detail::take_bytes(std::move(out));
+  return detail::take_message(std::move(out));
+}
+
+void set_up(std::span<const std::byte> encoded) {
+  const worker_setup setup = read_setup(encoded);
+  change_surroundings(setup);
+  for (auto* function : setup.on_start) {
+    on_worker_start(function);  // for the workers that this one starts
+    function();
+  }
 }
 
 [[gnu::hot]] void warn_of_lost_output() noexcept {
@@ -178,22 +242,42 @@ std::vector<std::byte> read_call(int memfd) {
   os::set_role(os::role::worker);
   os::lead_group();
   os::die_with_parent();
+  os::adopt_orphans();  // so that whoever kills this worker finds its daemons below it
   if (os::parent_pid() != start.server) os::exit_now(1);  // it died before the line above
   os::close_all(start.to_close);
+  if (start.standard_error >= 0) {
+    os::replace_standard_error(start.standard_error);
+    os::close(start.standard_error);
+  }
   os::restore_descriptor_limit();
-  self = &start.self;
+  be_worker(start.self);
   os::keep_from_copies(self->page, page_bytes);  // a child of this worker may live when the page is another worker's
-  os::name_thread(self->name.data());
   os::unblock_signals();
   auto fresh = static_cast<std::uint32_t>(phase::fresh);
   if (!self->page->state.compare_exchange_strong(fresh, static_cast<std::uint32_t>(phase::begun))) os::exit_now(1);
 }
 
+[[gnu::hot]] void take_name(std::string_view name) {
+  set_text(own.name, name);
+  os::name_thread(own.name.data());
+}
+
 }  // namespace
+
+void flush_before_copy(bool threads_run) noexcept {
+  streams().each([](const auto& stream) { stream.flush(); });
+  // One of the other threads may sleep in a read, and hold the lock of that stream.
+  std::fflush(threads_run ? stdout : nullptr);
+}
 
 const own_worker* this_process() noexcept { return self; }
 
 void forget_worker() noexcept { self = nullptr; }
+
+void be_worker(const own_worker& what) {
+  own = what;
+  self = &own;
+}
 
 namespace {
 
@@ -214,7 +298,7 @@ void rehearse() {
 
 }  // namespace
 
-void prepare_child_side() {
+void prepare_child_side(bool copied) {
   terminate_before = std::set_terminate(terminate_with_note);
   // A worker that calls exit(): runs before the handlers of the program that it was cloned from, and instead of them.
   ::on_exit(
@@ -224,22 +308,34 @@ void prepare_child_side() {
         os::exit_now(code);
       },
       nullptr);
-  ::__fpurge(stdout);  // what the program had written but not flushed is its own to write
-  ::__fpurge(stderr);
+  if (copied) {  // what the program had written but not flushed is its own to write
+    ::__fpurge(stdout);
+    ::__fpurge(stderr);
+  }
   std::clearerr(stdout);
   // Lines stay whole when workers share a pipe: one write for each line, instead of one whenever a buffer is full.
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  unbuffered_cout = if_unbuffered(std::cout);
-  unbuffered_clog = if_unbuffered(std::clog);
+  streams().each([](auto& stream) { stream.look(); });
   observe::forward_to(forward_log);
   rehearse();
 }
 
-// The reference to a forced unwind is null: see thread_core::execute().
-[[gnu::hot]] __attribute__((no_sanitize("undefined"))) void run_worker(const worker_start& start) {
-  become_worker(start);
+namespace {
+
+// A child of the worker, made by fork(), that came back out of the user's function: it is none.
+[[gnu::hot]] void leave_if_copied(int code) noexcept {
+  if (self != nullptr) return;
+  flush_output();
+  os::exit_now(code);
+}
+
+// Runs what gives the result, and makes known what became of it. The reference to a forced unwind is null: see
+// thread_core::execute().
+template <class Call>
+[[noreturn]] [[gnu::hot]] __attribute__((no_sanitize("undefined"))) void finish_with(Call&& call) {
   try {
-    const std::vector<std::byte> result = execute(start);
+    const detail::message result = call();
+    leave_if_copied(0);
     warn_of_lost_output();
     publish_value(result);
     os::exit_now(0);
@@ -247,11 +343,43 @@ void prepare_child_side() {
     flush_output();
     throw;
   } catch (...) {
+    leave_if_copied(1);
     const std::exception_ptr exception = std::current_exception();
     warn_of_lost_output();
     publish_exception(exception);
     os::exit_now(1);
   }
+}
+
+}  // namespace
+
+void run_body(std::span<const std::byte> body, int body_memfd, std::span<file_descriptor> handles) {
+  finish_with([&] {
+    std::vector<std::byte> far;
+    if (body_memfd >= 0) {
+      body = far = read_memfd(body_memfd);
+      os::close(body_memfd);
+    }
+    const body_parts parts = read_body(body);
+    take_name(parts.name);
+    if (!parts.setup.empty()) set_up(parts.setup);
+    return execute(parts.call, handles);
+  });
+}
+
+void run_copy(void (*call)(void*, detail::message&), void* argument) {
+  finish_with([&] {
+    for (auto* function : start_functions()) function();
+    detail::message result;
+    call(argument, result);
+    return result;
+  });
+}
+
+void run_worker(worker_start& start) {
+  become_worker(start);
+  if (start.fresh_image) become_fresh_image(start);
+  run_body(start.body, start.body_memfd, start.handles);
 }
 
 }  // namespace tandem::worker

@@ -12,18 +12,18 @@ namespace tandem::worker {
 
 namespace {
 std::atomic<unsigned> epoch{0};
-
-[[gnu::hot]] void become_detached() {
-  count_own_fork();
-  os::set_role(os::role::detached);
-  runtime::forget_connections();
-  forget_worker();
-}
 }  // namespace
 
 unsigned fork_epoch() noexcept { return epoch.load(std::memory_order_relaxed); }
 
 void count_own_fork() noexcept { epoch.fetch_add(1, std::memory_order_relaxed); }
+
+void become_detached() {
+  count_own_fork();
+  os::set_role(os::role::detached);
+  runtime::forget_connections();
+  forget_worker();
+}
 
 void watch_forks() {
   static std::atomic<bool> watching{false};

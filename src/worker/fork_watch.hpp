@@ -7,6 +7,8 @@ namespace tandem::worker {
 unsigned fork_epoch() noexcept;
 /// From now on a child made by fork() is told that it is detached.
 void watch_forks();
+/// What such a child does.
+[[gnu::hot]] void become_detached();
 /// In a child that tandem made: it is a copy as well, but not detached.
 [[gnu::hot]] void count_own_fork() noexcept;
 

@@ -21,11 +21,18 @@ namespace tandem::worker {
 
 namespace {
 
+// A child that the host made itself.
+struct watched_copy {
+  pid_t pid = 0;
+  file_descriptor pidfd;
+};
+
 struct keeper {
   file_descriptor control;
   host_ties ties;
   file_descriptor children;  // the signalfd
   pid_t server = 0;
+  std::vector<watched_copy> copies;
 };
 
 // Descriptors of the program above 2 become /dev/null: whoever finds their numbers in copied memory does no harm with
@@ -59,6 +66,7 @@ bool preloaded(const keeper& k, const std::function<void()>& preload) {
       os::unblock_signals();
       preload();
       os::block_signals();
+      flush_before_copy(false);  // what it printed is printed once
     }
     if (os::thread_count() > 1) {
       throw std::logic_error(
@@ -100,11 +108,13 @@ void make_server(keeper& k) {
   try {
     std::array<file_descriptor, 2> ends;
     os::check(os::socket_pair(ends), "socketpair");
+    os::check(os::tell_sender(ends[1].get()), "setsockopt(SO_PASSCRED)");  // before the host can send
     const pid_t pid = static_cast<pid_t>(os::check(os::fork_process(), "fork"));
     if (pid == 0) {
       ends[0] = {};
       k.control = {};
       k.children = {};
+      k.copies.clear();
       run_server(std::move(ends[1]), std::move(k.ties));
     }
     k.server = pid;
@@ -127,11 +137,34 @@ void reap_children(keeper& k) {
   }
 }
 
-// Requests of the host arrive one at a time, and mean: a server, please. False at its end.
+// Forgets those that have ended.
+void look_after_copies(keeper& k) {
+  std::erase_if(k.copies, [](const watched_copy& c) {
+    std::array<os::ready, 1> set{{{c.pidfd.get()}}};
+    return os::wait_ready(set, os::now) == 1;
+  });
+}
+
+// They are no children of ours, and whoever is below them neither.
+void end_copies(keeper& k) {
+  for (const watched_copy& c : k.copies) {
+    if (os::send_signal(c.pidfd.get(), 19) < 0) continue;  // SIGSTOP; it has ended: its number may be another's
+    os::kill_descendants_of(c.pid);
+    os::send_signal(c.pidfd.get(), 9);
+  }
+}
+
+// What the host says: a server, please; or, watch this one. False at its end.
 bool serve_host(keeper& k) {
-  std::array<std::byte, 16> buffer;
-  const os::message asked = os::receive(k.control.get(), buffer);
+  std::array<std::byte, sizeof(keeper_message)> buffer;
+  os::message asked = os::receive(k.control.get(), buffer);
   if (asked.size <= 0) return asked.size < 0;
+  keeper_message said;
+  if (!read_message(said, buffer)) return true;
+  if (said.word == keeper_word::watch) {
+    if (!asked.descriptors.empty()) k.copies.push_back({said.pid, std::move(asked.descriptors[0])});
+    return true;
+  }
   reap_children(k);
   if (k.server != 0) {  // its socket broke and it lives: it is of no use
     os::kill_now(k.server, 9);
@@ -160,8 +193,10 @@ void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& hos
     k.children = file_descriptor(static_cast<int>(os::check(os::child_signals(), "signalfd")));
     say(k, {keeper_word::ready});
     for (;;) {
-      std::array<os::ready, 3> set{{{k.control.get()}, {k.ties.host_pidfd.get()}, {k.children.get()}}};
+      std::vector<os::ready> set{{k.control.get()}, {k.ties.host_pidfd.get()}, {k.children.get()}};
+      for (const watched_copy& c : k.copies) set.push_back({c.pidfd.get()});
       if (os::wait_ready(set) < 0) continue;
+      look_after_copies(k);
       if (set[1].readable) break;
       if (set[2].readable) {
         os::drain(k.children.get());
@@ -173,6 +208,7 @@ void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& hos
     say_failed(k, failed);
   } catch (...) {  // no memory: the host sees our end
   }
+  end_copies(k);
   os::kill_all_children({});
   os::exit_now(0);
 }

@@ -23,6 +23,12 @@ ledger::~ledger() { os::unmap(memory_, ledger_bytes); }
 
 void ledger::keep_lines_only() noexcept { os::unmap(memory_ + lines_bytes, ledger_bytes - lines_bytes); }
 
+void ledger::keep_page_only(std::uint32_t slot) noexcept {
+  const std::size_t after = page_offset(slot) + page_bytes;
+  os::unmap(memory_, page_offset(slot));
+  if (after < ledger_bytes) os::unmap(memory_ + after, ledger_bytes - after);
+}
+
 slot_page& ledger::page(std::uint32_t slot) const noexcept {
   // SAFETY: the memory is mapped for as long as this lives, page-aligned, and holds nothing but atomics and plain data.
   return *reinterpret_cast<slot_page*>(memory_ + page_offset(slot));

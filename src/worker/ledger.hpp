@@ -79,6 +79,8 @@ class ledger {
 
   /// In the keeper, the server and the workers: forget the host's pages; the lines stay, for the server.
   void keep_lines_only() noexcept;
+  /// In a copy of the host: forget all but its own page.
+  void keep_page_only(std::uint32_t slot) noexcept;
   std::byte* memory() const noexcept { return memory_; }
 
  private:

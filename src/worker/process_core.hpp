@@ -12,6 +12,7 @@
 #include <tandem/detail/unit.hpp>
 #include <tandem/file_descriptor.hpp>
 
+#include "os/kernel.hpp"
 #include "worker/ledger.hpp"
 #include "worker/server_link.hpp"
 
@@ -23,20 +24,21 @@ namespace tandem::detail {
 
 class process_core final : public unit {
  public:
-  process_core(process_start options, std::vector<std::byte> call);
+  process_core(process_start options, message call);
+  process_core(process_start options, copied_call call);
   ~process_core() override;
 
   void join();
   bool join_until(clock::time_point deadline);
-  std::vector<std::byte> take();
+  message take();
   bool ended(clock::time_point deadline) const;
   bool joined() const noexcept { return joined_.load(std::memory_order_acquire); }
   exit_status status();  // once ended
   std::optional<crash_report> report();
   void signal(int number);
   void kill();
-  /// Goes down the ladder until it has ended. Never throws.
-  void finish() noexcept;
+  /// Goes down the ladder until all have ended. Never throws.
+  static void finish(std::span<process_core* const> all) noexcept;
   bool of_this_process() const noexcept;
 
   std::stop_source& stops() noexcept { return stops_; }
@@ -53,14 +55,26 @@ class process_core final : public unit {
     void operator()() const noexcept;
   };
 
-  void start(std::vector<std::byte> call);
-  bool try_start(std::span<const std::byte> call, int memfd);
+  void prepare();
+  void start(const message& call);
+  bool try_start(std::span<const std::byte> body, int memfd, std::span<const file_descriptor> handles);
+  bool send_handles(std::span<const file_descriptor>& handles);
+  void copy(const copied_call& call);
+  [[noreturn]] void be_the_copy(const copied_call& call, file_descriptor door);
+  void reap_copy();
+  bool step_down(clock::time_point asked) noexcept;
   void collect();  // once it has ended: all that is known, taken out of the slot
   void collect_result(worker::phase reached);
+  void fetch_result(worker::server_link::answer first);
+  void receive_result();
+  std::optional<os::ended_child> known_end();
+  void read_result(const file_descriptor& memfd);
   void collect_death();
   void collect_log();
   bool wait_ended(clock::time_point deadline) noexcept;
   void send(int number);
+
+  static std::atomic<unsigned> numbers;
 
   worker::runtime* runtime_;
   process_start options_;
@@ -80,11 +94,20 @@ class process_core final : public unit {
   std::mutex mutex_;  // of what follows
   bool collected_ = false;
   bool taken_ = false;
-  bool lost_ = false;  // its server died while it was being started
+  bool lost_ = false;       // its server died while it was being started
+  bool copied_ = false;     // a child of this process, and not of a server
+  file_descriptor door_;    // of a copy: what it hands over
+  file_descriptor parent_;  // while a copy is made: the pidfd of this process
+  std::mutex reaping_;
+  std::optional<os::ended_child> reaped_;  // of a copy
   exit_status status_;
-  std::vector<std::byte> result_;
+  message result_;
   std::exception_ptr failure_;  // why the result could not be had
   std::optional<crash_report> report_;
+  std::string errors_;  // the end of its standard error
+
+  int rung_ = 0;  // of the ladder: asked, terminated, killed
+  clock::time_point next_step_{};
 };
 
 }  // namespace tandem::detail

@@ -2,20 +2,20 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
-#include <iostream>
 #include <new>
 #include <stdexcept>
 #include <string>
 
 #include <tandem/error.hpp>
 
+#include "observe/log.hpp"
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
 #include "transfer/exception_codec.hpp"
 #include "worker/child_side.hpp"
 #include "worker/fork_watch.hpp"
+#include "worker/fresh_image.hpp"
 #include "worker/server.hpp"
 
 namespace tandem::worker {
@@ -45,13 +45,27 @@ void require_role() {
     throw not_initialised(
         "tandem: the preload function cannot start worker processes; start them after tandem::init().");
   }
+  if (awaits_init()) {
+    throw not_initialised(
+        "tandem: this process is a fresh image of the program, which was started to run one function, and its main "
+        "uses "
+        "tandem before it calls tandem::init(). Write tandem::init(); as the first line of main.");
+  }
 }
+
+// Started by a server, to which it has a door; else it makes a keeper of its own.
+bool started_by_server() {
+  const own_worker* self = this_process();
+  return self != nullptr && self->of_server;
+}
+
+bool called_by_program = false;  // init(), in main
 
 }  // namespace
 
 runtime& runtime::make(std::function<void()> preload) {
   std::unique_ptr<runtime> made(new runtime(std::move(preload)));
-  if (os::current_role() != os::role::worker) {
+  if (!started_by_server()) {
     watch_forks();
     made->start_keeper();
   }
@@ -65,13 +79,14 @@ runtime& runtime::get() {
   if (runtime* made = current.load(std::memory_order_acquire)) return *made;
   const std::lock_guard lock(making);
   if (runtime* made = current.load(std::memory_order_acquire)) return *made;
-  if (os::current_role() == os::role::host && os::thread_count() > 1)
-    throw_threads_run("the first worker process was to start");
+  if (!started_by_server() && os::thread_count() > 1) throw_threads_run("the first worker process was to start");
   return make({});
 }
 
 void runtime::initialise(init_options options) {
+  if (awaits_init()) run_fresh_image();
   require_role();
+  called_by_program = true;
   if (os::current_role() == os::role::worker) return;
   const std::lock_guard lock(making);
   if (current.load(std::memory_order_acquire) != nullptr) {
@@ -98,8 +113,7 @@ void runtime::forget_connections() noexcept {
 // ---- the keeper ---------------------------------------------------------------------------------------------------
 
 void runtime::start_keeper() {
-  std::cout.flush();
-  std::fflush(nullptr);
+  flush_before_copy(false);
   // A heap that grows only after the clone lies in two maps, each of which every start copies.
   void* volatile room = std::malloc(std::size_t{96} * 1024);
   std::free(room);
@@ -117,6 +131,24 @@ void runtime::start_keeper() {
   control_ = std::move(ends[0]);
   keeper_ = std::move(keeper);
   await_preload();
+}
+
+void runtime::watch_copy(pid_t pid, int pidfd) noexcept {
+  if (started_by_server()) return;  // its own end ends what is below it
+  keeper_message message{keeper_word::watch};
+  message.pid = pid;
+  // A keeper that is gone can end nobody; the next start makes another.
+  if (os::send(control_.get(), {bytes_of(message)}, std::span(&pidfd, 1)) < 0)
+    observe::log(log_level::warning, "a copy of the program will not end with it: its keeper is gone");
+}
+
+void runtime::require_init_in_main() const {
+  if (called_by_program) return;
+  throw not_initialised(
+      "tandem: start_method::spawn starts this program afresh, and its main would run again instead of the function: "
+      "it "
+      "does not call tandem::init(). Write tandem::init(); as the first line of main (a library: link "
+      "tandem::init_before_main).");
 }
 
 void runtime::report_keeper_death() {
@@ -139,7 +171,7 @@ runtime::keeper_answer runtime::hear_keeper(std::vector<std::byte>& rest) {
     return answer;
   }
   rest.assign(buffer.begin() + sizeof(keeper_message), buffer.begin() + got.size);
-  answer.descriptor = std::move(got.descriptors[0]);
+  if (!got.descriptors.empty()) answer.descriptor = std::move(got.descriptors[0]);
   answer.descriptor_lost = got.descriptors_lost;
   return answer;
 }
@@ -158,7 +190,7 @@ file_descriptor runtime::ask_keeper() {
   for (bool restarted = false;; restarted = true) {
     keeper_answer answer;
     const keeper_message please{keeper_word::server};
-    const int sent = os::send(control_.get(), {std::as_bytes(std::span(&please.word, 1))});
+    const int sent = os::send(control_.get(), {bytes_of(please)});
     std::vector<std::byte> rest;
     if (sent == 0) {
       answer = hear_keeper(rest);
@@ -192,6 +224,7 @@ file_descriptor runtime::ask_keeper() {
 file_descriptor runtime::open_door() {
   std::array<file_descriptor, 2> ends;
   os::check(os::socket_pair(ends), "socketpair");
+  os::check(os::tell_sender(ends[1].get()), "setsockopt(SO_PASSCRED)");
   const door_message message{door_kind::connect};
   const std::array<int, 2> given = {ends[1].get(), slots_.descriptor()};
   os::check(os::send(this_process()->door, {bytes_of(message)}, given), "sendmsg");
@@ -206,7 +239,7 @@ std::shared_ptr<server_link> runtime::link() {
       throw tandem::error("tandem: the fork server cannot start: " + std::to_string(most_servers) +
                           " of them ended before they had answered once; memory or descriptors may be short");
     }
-    link_ = std::make_shared<server_link>(os::current_role() == os::role::worker ? open_door() : ask_keeper());
+    link_ = std::make_shared<server_link>(started_by_server() ? open_door() : ask_keeper());
     link_->ask({request_kind::sync});  // it is there, or broken() says that it is not
   }
   return link_;

@@ -29,6 +29,10 @@ class runtime {
   /// resource_exhausted.
   std::shared_ptr<server_link> link();
   ledger& slots() noexcept { return slots_; }
+  /// From now on the keeper ends this child when it ends the rest.
+  void watch_copy(pid_t, int pidfd) noexcept;
+  /// Errors: not_initialised if the program did not call init() itself, so that a fresh image of it would not either.
+  void require_init_in_main() const;
 
  private:
   explicit runtime(std::function<void()> preload) : preload_(std::move(preload)) {}

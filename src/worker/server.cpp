@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -14,12 +15,18 @@
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
 #include "worker/child_side.hpp"
+#include "worker/error_taps.hpp"
 #include "worker/ledger.hpp"
 #include "worker/protocol.hpp"
 
 namespace tandem::worker {
 
 namespace {
+
+struct worker_result {
+  file_descriptor memfd;
+  std::vector<file_descriptor> handles;
+};
 
 // One program that starts workers: the host, or a worker of it.
 struct client {
@@ -29,7 +36,9 @@ struct client {
   std::byte* lines = nullptr;
   bool own_lines = false;
   file_descriptor pidfd;
-  std::unordered_map<std::uint32_t, file_descriptor> results;  // of ended workers, by slot, until they are fetched
+  std::unordered_map<std::uint32_t, worker_result> results;  // of ended workers, by slot, until they are fetched
+  std::unordered_map<std::uint32_t, std::string> errors;     // the ends of their standard error
+  std::unordered_map<std::uint32_t, std::vector<file_descriptor>> calls;  // handles of calls that are not complete yet
 
   ending_line& line(std::uint32_t slot) const {
     // SAFETY: slot < slot_count was checked, and the mapping is sealed at its size.
@@ -47,7 +56,7 @@ struct clone {
   pid_t pid = 0;
   client* owner = nullptr;  // nullptr: nobody asks for its end any more
   std::uint32_t slot = 0;
-  file_descriptor result;
+  worker_result result;
 };
 
 // The page of the worker that was started last; the next one often has the same.
@@ -66,11 +75,14 @@ class server {
   void serve(client&);
   void answer(client&, const request&, std::span<const std::byte> rest, os::message&);
   void start(client&, const request&, std::span<const std::byte> rest, os::message&);
-  [[gnu::hot]] [[gnu::noinline]] void clone_worker(client&, const request&, slot_page&, std::span<const std::byte> rest,
-                                                   int call_memfd);
+  [[gnu::hot]] [[gnu::noinline]] void clone_worker(client&, const request&, worker_start&);
+  void keep_handles(client&, const request&, os::message&);
+  void tell_errors(client&, const request&);
+  void sync(client&, const request&);
   void fetch(client&, const request&);
   void abandon(client&, const request&);
   void read_door();
+  void renew_door();
   void connect_worker(os::message&);
   void reap();
   void drop(client&);
@@ -84,6 +96,7 @@ class server {
 
   host_ties ties_;
   const pid_t pid_ = os::own_pid();
+  const uid_t user_ = os::own_user();
   file_descriptor children_;
   std::array<file_descriptor, 2> door_;                // ours, the workers'
   std::vector<std::unique_ptr<client>> clients_;       // the host first
@@ -92,7 +105,8 @@ class server {
   std::vector<os::descriptor_range>
       closed_;  // what workers of closed_for_ must not have; out of date if that is nullptr
   const client* closed_for_ = nullptr;
-  std::array<std::byte, sizeof(request) + most_name_bytes + most_inline_bytes> buffer_;
+  error_taps taps_;
+  std::array<std::byte, sizeof(request) + most_inline_bytes> buffer_;
 };
 
 server::server(file_descriptor host, host_ties ties) : ties_(std::move(ties)) {
@@ -114,12 +128,18 @@ std::vector<int> server::own_descriptors() const {
   const auto add = [&](const file_descriptor& fd) {
     if (fd) ours.push_back(fd.get());
   };
+  const auto add_result = [&](const worker_result& result) {
+    add(result.memfd);
+    std::for_each(result.handles.begin(), result.handles.end(), add);
+  };
   for (const auto& c : clients_) {
     add(c->socket);
     add(c->ledger);
-    for (const auto& [slot, result] : c->results) add(result);
+    for (const auto& [slot, result] : c->results) add_result(result);
+    for (const auto& [slot, handles] : c->calls) std::for_each(handles.begin(), handles.end(), add);
   }
-  for (const clone& w : workers_) add(w.result);
+  for (const clone& w : workers_) add_result(w.result);
+  taps_.each_descriptor(add);
   add(ties_.keeper_pidfd);
   return ours;
 }
@@ -171,9 +191,9 @@ slot_page* server::map_page(const client& c, std::uint32_t slot) {
   return mapped;
 }
 
-void send_reply(const client& c, const reply& r, int fd = -1) {
+void send_reply(const client& c, const reply& r, std::span<const int> fds = {}, std::string_view text = {}) {
   // A client that cannot be answered must not wait: its socket says that it is served no more, to both of us.
-  if (os::send_now(c.socket.get(), {bytes_of(r)}, fd < 0 ? std::span<const int>() : std::span(&fd, 1)) < 0) {
+  if (os::send_now(c.socket.get(), {bytes_of(r), std::as_bytes(std::span(text))}, fds) < 0) {
     os::shut_down(c.socket.get());
   }
 }
@@ -185,24 +205,63 @@ void send_failure(const client& c, std::string_view operation, int error) {
   send_reply(c, r);
 }
 
-void server::start(client& c, const request& asked, std::span<const std::byte> rest, os::message& got) {
-  if (asked.slot >= slot_count || asked.name_bytes > most_name_bytes || asked.name_bytes > rest.size()) {
-    return send_failure(c, "fork server: bad request", EINVAL);
-  }
-  slot_page* page = map_page(c, asked.slot);
-  if (page == nullptr) return send_failure(c, "mmap", errno);
-  if (asked.call_in_memfd != 0 && got.descriptor_count == 0) return send_failure(c, "recvmsg", EMFILE);
-  clone_worker(c, asked, *page, rest, asked.call_in_memfd != 0 ? got.descriptors[0].get() : -1);
+void append(std::vector<file_descriptor>& to, std::span<file_descriptor> from) {
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
 }
 
-void server::clone_worker(client& c, const request& asked, slot_page& page, std::span<const std::byte> rest,
-                          int call_memfd) {
-  // Everything that can fail is done before the clone.
+void server::keep_handles(client& c, const request& asked, os::message& got) {
+  if (asked.slot >= slot_count) return send_failure(c, "fork server: bad request", EINVAL);
+  if (got.descriptors_lost) {
+    c.calls.erase(asked.slot);
+    return send_failure(c, "recvmsg", EMFILE);
+  }
+  closed_for_ = nullptr;
+  append(c.calls[asked.slot], got.descriptors);
+  send_reply(c, {});
+}
+
+void server::start(client& c, const request& asked, std::span<const std::byte> rest, os::message& got) {
+  const auto wants = [&asked](start_flag f) { return (asked.flags & bit(f)) != 0; };
+  if (asked.slot >= slot_count || (wants(start_flag::fresh_image) && !wants(start_flag::body_in_memfd)))
+    return send_failure(c, "fork server: bad request", EINVAL);
+  // Whoever has given up rights must not get them back from us.
+  if (got.sender_user != user_) return send_failure(c, "start: the user of the program has changed since init", EPERM);
+  c.results.erase(asked.slot);
+  c.errors.erase(asked.slot);
   worker_start begin;
-  begin.self.page = &page;
-  set_text(begin.self.name, {reinterpret_cast<const char*>(rest.data()), asked.name_bytes});
-  begin.call = rest.subspan(asked.name_bytes);
-  begin.call_memfd = call_memfd;
+  if (const auto found = c.calls.find(asked.slot); found != c.calls.end()) {
+    begin.handles = std::move(found->second);
+    c.calls.erase(found);
+    closed_for_ = nullptr;
+  }
+  const std::size_t before_handles = wants(start_flag::body_in_memfd) ? 1 : 0;
+  if (got.descriptors.size() < before_handles) return send_failure(c, "recvmsg", EMFILE);
+  append(begin.handles, std::span(got.descriptors).subspan(before_handles));
+  if (got.descriptors_lost || begin.handles.size() != asked.handles) return send_failure(c, "recvmsg", EMFILE);
+  begin.self.page = map_page(c, asked.slot);
+  if (begin.self.page == nullptr) return send_failure(c, "mmap", errno);
+  begin.body = rest;
+  begin.body_memfd = before_handles != 0 ? got.descriptors[0].get() : -1;
+  file_descriptor ledger;
+  if (wants(start_flag::fresh_image)) {
+    ledger = file_descriptor(os::duplicate(c.ledger_fd));
+    if (!ledger) return send_failure(c, "fcntl(F_DUPFD_CLOEXEC)", EMFILE);
+    begin.fresh_image = true;
+    begin.slot = asked.slot;
+    begin.ledger = ledger.get();
+  }
+  std::array<file_descriptor, 2> error_pipe;
+  if (wants(start_flag::capture_stderr)) {
+    if (const int failed = os::pipe_pair(error_pipe)) return send_failure(c, "pipe2", -failed);
+    closed_for_ = nullptr;
+    begin.standard_error = error_pipe[1].get();
+    taps_.add(std::move(error_pipe[0]));
+  }
+  clone_worker(c, asked, begin);
+}
+
+void server::clone_worker(client& c, const request& asked, worker_start& begin) {
+  // Everything that can fail is done before the clone.
   begin.self.door = door_[1].get();
   begin.server = pid_;
   begin.self.parent_pidfd = c.pidfd ? c.pidfd.get() : ties_.host_pidfd.get();
@@ -212,6 +271,7 @@ void server::clone_worker(client& c, const request& asked, slot_page& page, std:
   const pid_t pid = os::fork_process();
   if (pid == 0) run_worker(begin);
   if (pid < 0) return send_failure(c, "fork", -pid);
+  if (begin.standard_error >= 0) taps_.name_last(pid);
   const auto after = std::find_if(workers_.rbegin(), workers_.rend(), [pid](const clone& w) { return w.pid < pid; });
   clone& made = *workers_.insert(after.base(), clone{pid, &c, asked.slot, {}});
   const file_descriptor pidfd(os::pidfd_of(pid));
@@ -222,7 +282,8 @@ void server::clone_worker(client& c, const request& asked, slot_page& page, std:
   }
   reply r;
   r.pid = pid;
-  send_reply(c, r, pidfd.get());
+  const int sent = pidfd.get();
+  send_reply(c, r, std::span(&sent, 1));
 }
 
 // Of a worker of ours that is not reaped, so the number cannot be another's.
@@ -237,9 +298,33 @@ void server::fetch(client& c, const request& asked) {
   reap();
   const auto found = c.results.find(asked.slot);
   if (found == c.results.end()) return send_failure(c, "recvmsg", EMFILE);  // it came without its descriptor
-  send_reply(c, {}, found->second.get());
-  c.results.erase(found);
+  worker_result& result = found->second;
+  std::vector<int> now;
+  if (result.memfd) now.push_back(result.memfd.get());
+  const std::size_t count = std::min(result.handles.size(), most_handles_at_once);
+  for (std::size_t i = 0; i < count; ++i) now.push_back(result.handles[i].get());
+  reply r;
+  r.more = static_cast<std::uint32_t>(result.handles.size() - count);
+  send_reply(c, r, now);
+  result.memfd = {};
+  result.handles.erase(result.handles.begin(), result.handles.begin() + static_cast<std::ptrdiff_t>(count));
+  if (r.more == 0) c.results.erase(found);
   closed_for_ = nullptr;
+}
+
+// Of a worker that died. What it had sent before that is no result.
+void server::sync(client& c, const request& asked) {
+  reap();
+  if (c.results.erase(asked.slot) != 0) closed_for_ = nullptr;
+  send_reply(c, {});
+}
+
+void server::tell_errors(client& c, const request& asked) {
+  reap();
+  const auto found = c.errors.find(asked.slot);
+  if (found == c.errors.end()) return send_reply(c, {});
+  send_reply(c, {}, {}, found->second);
+  c.errors.erase(found);
 }
 
 void server::abandon(client& c, const request& asked) {
@@ -252,8 +337,10 @@ void server::abandon(client& c, const request& asked) {
 void server::answer(client& c, const request& asked, std::span<const std::byte> rest, os::message& got) {
   switch (asked.kind) {
     case request_kind::start: return start(c, asked, rest, got);
-    case request_kind::sync: reap(); return send_reply(c, {});
+    case request_kind::handles: return keep_handles(c, asked, got);
+    case request_kind::sync: return sync(c, asked);
     case request_kind::fetch: return fetch(c, asked);
+    case request_kind::errors: return tell_errors(c, asked);
     case request_kind::abandon: return abandon(c, asked);
   }
   send_failure(c, "fork server: bad request", EINVAL);
@@ -275,7 +362,7 @@ void server::serve(client& c) {
 }
 
 void server::connect_worker(os::message& got) {
-  if (got.descriptor_count != 2 || find(got.sender) == nullptr)
+  if (got.descriptors.size() != 2 || find(got.sender) == nullptr)
     return;  // its end of the socket closes with this message
   auto c = std::make_unique<client>();
   c->socket = std::move(got.descriptors[0]);
@@ -291,12 +378,37 @@ void server::connect_worker(os::message& got) {
   clients_.push_back(std::move(c));
 }
 
+// What could not be received whole is none: the fetch says so.
+void take_result(door_kind kind, os::message& got, worker_result& result) {
+  std::span<file_descriptor> handles = got.descriptors;
+  if (got.descriptors_lost || (kind == door_kind::result && handles.empty())) {
+    result = {};
+    return;
+  }
+  try {
+    append(result.handles, kind == door_kind::result ? handles.subspan(1) : handles);
+    if (kind == door_kind::result) result.memfd = std::move(handles[0]);
+  } catch (const std::bad_alloc&) {
+    result = {};
+  }
+}
+
+// A worker has shut it down, for all that have it: those that come get another.
+void server::renew_door() {
+  std::array<file_descriptor, 2> ends;
+  if (os::socket_pair(ends) < 0 || os::tell_sender(ends[0].get()) < 0)
+    os::exit_now(1);  // the keeper makes another server
+  door_ = std::move(ends);
+  closed_for_ = nullptr;
+}
+
 void server::read_door() {
   constexpr int most_failures = 16;  // of a kernel that is short of memory
   for (int failures = 0; failures < most_failures;) {
     std::array<std::byte, sizeof(door_message)> bytes;
     os::message got = os::receive_now(door_[0].get(), bytes);
     if (got.size == -EAGAIN) return;
+    if (got.size == 0) return renew_door();
     if (got.size < 0) {
       ++failures;
       continue;
@@ -305,8 +417,8 @@ void server::read_door() {
     if (!read_message(said, std::span(bytes.data(), static_cast<std::size_t>(got.size)))) continue;
     if (said.kind == door_kind::connect) {
       connect_worker(got);
-    } else if (clone* sender = find(got.sender); sender != nullptr && got.descriptor_count == 1) {
-      sender->result = std::move(got.descriptors[0]);
+    } else if (clone* sender = find(got.sender)) {
+      take_result(said.kind, got, sender->result);
       closed_for_ = nullptr;
     }
   }
@@ -321,7 +433,8 @@ void server::reap() {
     clone ended = std::move(*found);
     workers_.erase(workers_.begin() + (found - workers_.data()));
     if (ended.owner == nullptr) continue;
-    if (ended.result) ended.owner->results[ended.slot] = std::move(ended.result);
+    if (ended.result.memfd) ended.owner->results[ended.slot] = std::move(ended.result);
+    if (!taps_.empty()) ended.owner->errors[ended.slot] = taps_.end_of(child.pid);
     ending_line& line = ended.owner->line(ended.slot);
     line.value = child.value;
     line.cpu_ns = child.cpu_ns;
@@ -366,15 +479,21 @@ void server::run() {
         {children_.get()}, {door_[0].get()}, {ties_.host_pidfd.get()}, {ties_.keeper_pidfd.get()}});
     const std::size_t fixed = set.size();
     for (const auto& c : clients_) set.push_back({c->socket.get()});
+    const std::size_t tapped = set.size();
+    taps_.add_to(set);
     if (os::wait_ready(set) < 0) continue;
     if (set[2].readable) end_all();
     if (set[3].readable && ties_.keeper_pidfd) become_keeper();
     asking.clear();
-    for (std::size_t i = fixed; i < set.size(); ++i) {
+    for (std::size_t i = fixed; i < tapped; ++i) {
       if (set[i].readable) asking.push_back(clients_[i - fixed].get());
     }
     if (set[1].readable) read_door();
     if (set[0].readable) reap();
+    if (!taps_.empty()) {
+      taps_.pass_on();
+      closed_for_ = nullptr;
+    }
     for (client* c : asking) serve(*c);
   }
 }

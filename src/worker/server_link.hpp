@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <mutex>
 #include <span>
+#include <string>
+#include <vector>
 
 #include <tandem/file_descriptor.hpp>
 
@@ -23,12 +25,12 @@ class server_link {
   struct answer {
     outcome how = outcome::lost;
     reply said;
-    file_descriptor descriptor;
+    std::vector<file_descriptor> descriptors = {};
+    std::string text = {};         // what followed the reply
     bool descriptor_lost = false;  // the table of descriptors of this process is full
   };
   /// Errors: resource_exhausted if this side cannot send or receive, and the server lives.
-  answer ask(const request&, std::span<const std::byte> name = {}, std::span<const std::byte> call = {},
-             int memfd = -1);
+  answer ask(const request&, std::span<const std::byte> rest = {}, std::span<const int> descriptors = {});
 
   bool broken() const noexcept { return broken_.load(std::memory_order_acquire); }
   int descriptor() const noexcept { return socket_.get(); }

@@ -4,13 +4,13 @@
 
 #include <future>
 #include <limits>
-#include <stdexcept>
 
 #include <tandem/error.hpp>
 
 #include "os/kernel.hpp"
 #include "worker/current_unit.hpp"
 #include "worker/fork_watch.hpp"
+#include "worker/unit_name.hpp"
 
 namespace tandem::detail {
 
@@ -18,17 +18,13 @@ namespace {
 
 constexpr std::uint32_t somebody_waits = std::numeric_limits<std::uint32_t>::max();  // no tid: those end at 2^22
 
-std::string name_or_number(std::string given) {
-  static std::atomic<unsigned> number{0};
-  return given.empty() ? "thread-" + std::to_string(number.fetch_add(1, std::memory_order_relaxed) + 1)
-                       : std::move(given);
-}
+std::atomic<unsigned> numbers{0};
 
 }  // namespace
 
 thread_core::thread_core(std::string name) : named_(!name.empty()), epoch_(worker::fork_epoch()) {
-  if (name.find('\0') != std::string::npos) throw std::invalid_argument("tandem: a name has no zero byte in it");
-  name_ = name_or_number(std::move(name));
+  worker::require_name(name);
+  name_ = worker::name_or_number(name, "thread-", numbers);
 }
 
 thread_core::~thread_core() { strike(); }
@@ -102,9 +98,15 @@ bool thread_core::join_until(clock::time_point deadline) {
       os::futex_wait(ended_, 2, deadline);
     }
   }
-  const std::lock_guard lock(joining_);
+  // It may still run the destructors of its thread_local objects.
+  std::unique_lock lock(joining_, std::defer_lock);
+  if (deadline == os::never) {
+    lock.lock();
+  } else if (!lock.try_lock_until(deadline)) {
+    return false;
+  }
   if (!joined()) {
-    os::join_thread(handle_);
+    if (!os::join_thread(handle_, deadline)) return false;
     joined_.store(true, std::memory_order_release);
   }
   return true;

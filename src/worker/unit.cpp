@@ -1,9 +1,12 @@
 #include <tandem/detail/unit.hpp>
 
 #include <mutex>
+#include <stdexcept>
 
 #include "worker/current_unit.hpp"
 #include "worker/fork_watch.hpp"
+#include "worker/protocol.hpp"
+#include "worker/unit_name.hpp"
 
 namespace tandem {
 
@@ -29,6 +32,16 @@ roll& the_roll() {
 }
 
 }  // namespace
+
+void worker::require_name(const std::string& name) {
+  if (name.size() > most_name_bytes || name.find('\0') != std::string::npos) {
+    throw std::invalid_argument("tandem: a name may have 255 bytes, and no zero byte among them");
+  }
+}
+
+std::string worker::name_or_number(const std::string& given, const char* kind, std::atomic<unsigned>& numbers) {
+  return given.empty() ? kind + std::to_string(numbers.fetch_add(1, std::memory_order_relaxed) + 1) : given;
+}
 
 namespace detail {
 

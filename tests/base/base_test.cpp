@@ -58,15 +58,16 @@ tandem::crash_report example() {
   report.attempt = 2;
   report.exception_type = "std::out_of_range";
   report.message = "no \"page\"\n\x01 \xff";
+  report.standard_error = "oh";
   report.usage = {1500ms, 3_MiB};
   return report;
 }
 
 TEST(crash_reports, say_who_and_how) {
-  EXPECT_EQ(
-      example().to_string(),
-      "worker 'parser' (pid 7), task 'parse' killed by signal 6 (SIGABRT: Aborted) at attempt 2; uncaught "
-      "std::out_of_range: no \"page\"\n\x01 \xff; it had used 1500 ms of CPU time and at most 3072 KiB of memory");
+  EXPECT_EQ(example().to_string(),
+            "worker 'parser' (pid 7), task 'parse' killed by signal 6 (SIGABRT: Aborted) at attempt 2; uncaught "
+            "std::out_of_range: no \"page\"\n\x01 \xff; it had used 1500 ms of CPU time and at most 3072 KiB of "
+            "memory; the end of its standard error:\noh");
   EXPECT_EQ(tandem::crash_report().to_string(), "worker (pid 0) returned");
   EXPECT_EQ(fmt::format("{}", tandem::crash_report()), "worker (pid 0) returned");
 }
@@ -76,7 +77,7 @@ TEST(crash_reports, are_json) {
       example().to_json(),
       "{\"status\":\"signalled\",\"code\":0,\"signal\":6,\"why\":\"none\",\"task\":\"parse\",\"worker\":\"parser\","
       "\"pid\":7,\"attempt\":2,\"exception_type\":\"std::out_of_range\",\"message\":\"no \\\"page\\\"\\u000a\\u0001 "
-      "\xEF\xBF\xBD\",\"cpu_time_ns\":1500000000,\"peak_memory_bytes\":3145728}");
+      "\xEF\xBF\xBD\",\"standard_error\":\"oh\",\"cpu_time_ns\":1500000000,\"peak_memory_bytes\":3145728}");
 }
 
 TEST(crash_reports, replace_what_is_no_utf_8) {
@@ -85,7 +86,7 @@ TEST(crash_reports, replace_what_is_no_utf_8) {
     report.message = std::move(text);
     const std::string json = report.to_json();
     const std::size_t start = json.find("\"message\":") + 10;
-    return json.substr(start, json.find(",\"cpu", start) - start);
+    return json.substr(start, json.find(",\"standard_error", start) - start);
   };
   const std::string bad = "\xEF\xBF\xBD";
   EXPECT_EQ(message_json("aé€😀"), "\"aé€😀\"");

@@ -306,6 +306,7 @@ void for_each_of_classes(F f) {
                          2,
                          "type",
                          "message",
+                         "standard error",
                          {5ns, 6}});
 }
 

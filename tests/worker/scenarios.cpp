@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -210,22 +211,20 @@ void detached() {
 // ---- the end of the program ---------------------------------------------------------------------------------------
 
 void start_family(int workers) {
+  std::array<tandem::file_descriptor, 2> told;
+  tandem::os::check(tandem::os::pipe_pair(told), "pipe2");
   for (int i = 0; i < workers; ++i) {
     static auto* const family = new std::vector<tandem::process<void>>;  // never destroyed: nobody tidies up
-    family->emplace_back([] {
-      leave_a_daemon();
-      wait_for_ever();
-    });
+    family->emplace_back(
+        [](const tandem::file_descriptor& told_end) {
+          leave_a_daemon();
+          static_cast<void>(!::write(told_end.get(), "1", 1));
+          wait_for_ever();
+        },
+        told[1]);
   }
-  // keeper, server, workers; their daemons are the keeper's
-  const auto count = static_cast<std::size_t>(workers);
-  if (!tandem::test::eventually([&] {
-        const pid_t keeper = tandem::os::children_of(::getpid()).at(0);
-        return tandem::os::children_of(keeper).size() == 1 + count &&
-               tandem::test::descendants_of(::getpid()).size() == 2 + 2 * count;
-      })) {
-    say("the family is not complete");
-  }
+  std::array<std::byte, 1> one;
+  for (int i = 0; i < workers; ++i) tandem::os::check(tandem::os::read_some(told[0].get(), one), "read");
   std::string pids;
   for (const pid_t pid : tandem::test::descendants_of(::getpid())) pids += std::to_string(pid) + " ";
   say(pids);

@@ -10,10 +10,12 @@ namespace tandem {
 
 struct thread_options;
 struct process_options;
+struct fork_options;
 
 /// The types of the first argument that are options and not functions.
 template <class T>
-concept unit_options = std::same_as<T, thread_options> || std::same_as<T, process_options>;
+concept unit_options =
+    std::same_as<T, thread_options> || std::same_as<T, process_options> || std::same_as<T, fork_options>;
 
 namespace detail {
 

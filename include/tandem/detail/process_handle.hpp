@@ -1,7 +1,9 @@
 #pragma once
 // What all tandem::process<R> have in common, whatever R is.
 #include <cstddef>
+#include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +14,7 @@
 #include <tandem/crash_report.hpp>
 #include <tandem/detail/call.hpp>
 #include <tandem/detail/export.hpp>
+#include <tandem/detail/stop_all.hpp>
 #include <tandem/detail/transfer_callable.hpp>
 #include <tandem/stop_source.hpp>
 #include <tandem/transfer.hpp>
@@ -19,9 +22,20 @@
 namespace tandem::detail {
 
 struct process_start {
-  std::string name;
-  nanoseconds stop_grace;
-  nanoseconds kill_grace;
+  std::string name = {};
+  bool fresh_image = false;
+  std::filesystem::path cwd = {};
+  std::map<std::string, std::string> environment = {};
+  bool capture_stderr = false;
+  nanoseconds stop_grace{};
+  nanoseconds kill_grace{};
+};
+
+/// What a copy of the program runs: it has this memory, so that nothing need be encoded but the result.
+struct copied_call {
+  void (*run)(void* argument, message& result) = nullptr;
+  void* argument = nullptr;
+  bool allow_threads = false;
 };
 
 class process_core;
@@ -30,14 +44,15 @@ class TANDEM_EXPORT process_handle {
  public:
   process_handle() noexcept;
   /// `call` is what run_call() in the worker reads.
-  process_handle(process_start options, std::vector<std::byte> call);
+  process_handle(process_start options, message call);
+  process_handle(process_start options, copied_call call);
   process_handle(process_handle&&) noexcept;
   process_handle& operator=(process_handle&&) noexcept;
   ~process_handle();
 
   void join() const;
   bool join_until(clock::time_point deadline) const;
-  std::vector<std::byte> take() const;
+  message take() const;
   bool running() const;
   bool joinable() const noexcept;
   std::optional<exit_status> status() const;
@@ -51,6 +66,7 @@ class TANDEM_EXPORT process_handle {
   void kill() const;
 
  private:
+  friend void finish_all(std::span<process_handle* const> handles) noexcept;
   process_core& core() const;
   std::unique_ptr<process_core> core_;
 };
@@ -96,12 +112,37 @@ inline constexpr bool crosses_as_call = transferable_callable<F> && (transferabl
                                         (std::is_void_v<R> || transferable<R>);
 
 template <class R, class F, class... A>
-std::vector<std::byte> make_call(const F& f, const A&... arguments) {
+message make_call(const F& f, const A&... arguments) {
   writer out;
   write_code(out, reinterpret_cast<const void*>(&run_call<R, F, A...>));
   write_callable(out, f);
   (write_argument(out, arguments), ...);
-  return take_bytes(std::move(out));
+  return take_message(std::move(out));
 }
+
+/// Calls `f` in a copy of the program, and encodes what it returned.
+template <class R, class F, class... A>
+struct call_in_copy {
+  F f;
+  std::tuple<A...> arguments;
+
+  static void run(void* self, message& result) {
+    auto& call = *static_cast<call_in_copy*>(self);
+    const auto invoke = [&](auto&... argument) -> R {
+      if constexpr (takes_token<F, A...>) {
+        return std::invoke(std::move(call.f), worker_stop_token(), std::move(argument)...);
+      } else {
+        return std::invoke(std::move(call.f), std::move(argument)...);
+      }
+    };
+    if constexpr (std::is_void_v<R>) {
+      std::apply(invoke, call.arguments);
+    } else {
+      writer out;
+      out(std::apply(invoke, call.arguments));
+      result = take_message(std::move(out));
+    }
+  }
+};
 
 }  // namespace tandem::detail

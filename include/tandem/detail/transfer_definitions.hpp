@@ -5,16 +5,29 @@
 
 namespace tandem {
 
-inline reader::reader(std::span<const std::byte> bytes) noexcept
+inline reader::reader(std::span<const std::byte> bytes, std::span<file_descriptor> handles) noexcept
     : begin_(bytes.data()),
       at_(bytes.data()),
       end_(bytes.data() + bytes.size()),
+      handles_(handles),
       budget_(bytes.size() > (static_cast<std::size_t>(-1) - detail::free_budget) / detail::budget_per_byte
                   ? static_cast<std::size_t>(-1)
                   : detail::free_budget + detail::budget_per_byte * bytes.size()) {}
 
-inline reader detail::wire::make(std::span<const std::byte> bytes) noexcept { return reader(bytes); }
-inline reader detail::make_reader(std::span<const std::byte> bytes) noexcept { return wire::make(bytes); }
+inline reader detail::wire::make(std::span<const std::byte> bytes, std::span<file_descriptor> handles) noexcept {
+  return reader(bytes, handles);
+}
+inline reader detail::make_reader(std::span<const std::byte> bytes, std::span<file_descriptor> handles) noexcept {
+  return wire::make(bytes, handles);
+}
+
+inline std::vector<file_descriptor> detail::wire::taken_handles(writer&& w) noexcept { return std::move(w.handles_); }
+inline detail::message detail::take_message(writer&& w) {
+  message m;
+  m.handles = wire::taken_handles(static_cast<writer&&>(w));
+  m.bytes = take_bytes(static_cast<writer&&>(w));
+  return m;
+}
 
 template <transferable T>
 void writer::operator()(const T& value) {
@@ -29,6 +42,10 @@ void reader::operator()(T& value) {
 
 template <transferable T>
 std::vector<std::byte> encode(const T& value) {
+  static_assert(
+      !carries_handles<T>,
+      "tandem: encode() gives bytes, and a descriptor is none: pass it as an argument of a process, or return "
+      "it from one");
   writer w;
   w(value);
   return detail::take_bytes(static_cast<writer&&>(w));
@@ -36,6 +53,10 @@ std::vector<std::byte> encode(const T& value) {
 
 template <transferable T>
 T decode(std::span<const std::byte> bytes) {
+  static_assert(
+      !carries_handles<T>,
+      "tandem: decode() reads bytes, and a descriptor is none: pass it as an argument of a process, or return "
+      "it from one");
   reader r = detail::make_reader(bytes);
   T value = detail::read_value<T>(r);
   detail::finish(r);
@@ -50,6 +71,19 @@ struct transfer<unchecked_capture_t<F>> {
   }
   static unchecked_capture_t<F> read(reader& r) {
     return detail::load<unchecked_capture_t<F>>(detail::wire::take(r, sizeof(unchecked_capture_t<F>)));
+  }
+};
+
+/// One that owns none arrives as such.
+template <>
+struct transfer<file_descriptor> {
+  static constexpr bool carries_handles = true;
+  static void write(writer& w, const file_descriptor& fd) {
+    w(static_cast<bool>(fd));
+    if (fd) detail::wire::attach(w, fd);
+  }
+  static file_descriptor read(reader& r) {
+    return detail::read_value<bool>(r) ? detail::wire::detach(r) : file_descriptor();
   }
 };
 

@@ -49,6 +49,7 @@ void register_exception() {
   static_assert(std::derived_from<E, std::exception>,
                 "tandem: register_exception is for types derived from std::exception");
   detail::require_transferable<E>();
+  static_assert(!carries_handles<E>, "tandem: an exception cannot carry a descriptor to another process");
   detail::add_exception(detail::entry_of<E>);
 }
 

@@ -41,6 +41,30 @@ consteval bool crosses() {
 template <class T>
 inline constexpr bool can_cross = crosses<T>();
 
+/// True if a T may hold handles. `Outer`: as in crosses().
+template <class T, class... Outer>
+consteval bool holds_handles();
+
+template <class... Outer, class... Inside>
+consteval bool any_holds_handles(types<Inside...>) {
+  return (holds_handles<Inside, Outer...>() || ...);
+}
+
+template <class T, class... Outer>
+consteval bool holds_handles() {
+  if constexpr (kind_of<T> == kind::refused) {
+    return false;
+  } else if constexpr (kind_of<T> == kind::hook) {
+    return requires { requires transfer<T>::carries_handles; };
+  } else if constexpr (kind_of<T> != kind::aggregate) {
+    return any_holds_handles<Outer...>(inside_of<T>{});
+  } else if constexpr ((std::is_same_v<T, Outer> || ...)) {
+    return false;
+  } else {
+    return any_holds_handles<T, Outer...>(inside_of<T>{});
+  }
+}
+
 // ---- the sentence ----
 
 template <class First, class... Rest>

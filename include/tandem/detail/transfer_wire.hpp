@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <tandem/detail/export.hpp>
+#include <tandem/file_descriptor.hpp>
 
 namespace tandem {
 
@@ -112,7 +113,13 @@ struct wire {
   TANDEM_EXPORT static std::span<const std::byte> finished(writer& w);
   TANDEM_EXPORT static std::vector<std::byte> taken(writer&& w);
   TANDEM_EXPORT static void check_end(reader& r);
-  static reader make(std::span<const std::byte> bytes) noexcept;
+  static reader make(std::span<const std::byte> bytes, std::span<file_descriptor> handles) noexcept;
+
+  /// A duplicate of `handle` goes with what is written.
+  TANDEM_EXPORT static void attach(writer& w, const file_descriptor& handle);
+  /// The next handle that came with what is read.
+  TANDEM_EXPORT static file_descriptor detach(reader& r);
+  static std::vector<file_descriptor> taken_handles(writer&& w) noexcept;
 
   [[noreturn]] TANDEM_EXPORT static void fail(const reader& r, const char* what);
   [[noreturn]] TANDEM_EXPORT static void fail_truncated(const reader& r, std::size_t size);
@@ -129,12 +136,20 @@ struct wire {
 // What the other layers call. A message is: one writer, any number of values, its bytes; then one reader, the same
 // values, and the end.
 
+/// What goes to another process: bytes and handles.
+struct message {
+  std::vector<std::byte> bytes = {};
+  std::vector<file_descriptor> handles = {};
+};
+inline message take_message(writer&& w);
+
 /// The bytes of all that was written.
 inline std::vector<std::byte> take_bytes(writer&& w) { return wire::taken(static_cast<writer&&>(w)); }
 /// The same without a copy or an allocation; valid until `w` changes or is gone. Nothing may be written after it.
 inline std::span<const std::byte> finished_bytes(writer& w) { return wire::finished(w); }
-/// A reader of `bytes`, which must outlive it.
-reader make_reader(std::span<const std::byte> bytes) noexcept;
+/// A reader of `bytes`, which must outlive it, and of the handles that came with them, of which it takes those that it
+/// reads.
+reader make_reader(std::span<const std::byte> bytes, std::span<file_descriptor> handles = {}) noexcept;
 /// Throws decode_error unless all was read.
 inline void finish(reader& r) { wire::check_end(r); }
 
