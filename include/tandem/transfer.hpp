@@ -137,9 +137,8 @@ class unchecked_capture_t {
   /// Calls what it carries.
   /// Errors: what that throws.
   template <class... A>
-  decltype(auto) operator()(A&&... a) const {
-    return f(std::forward<A>(a)...);
-  }
+  requires std::is_invocable_v<const F&, A...>
+  decltype(auto) operator()(A&&... a) const { return f(std::forward<A>(a)...); }
 };
 
 /// Lets a trivially copyable lambda with captures cross as its bytes.
