@@ -42,8 +42,9 @@ class process {
   /// as one. `f`: a function, a lambda without captures, a pointer to a member function with its object, a
   /// transferable function object.
   /// Blocks: until the process exists. Fork: by the fork server; see init(). Errors: not_initialised;
-  /// resource_exhausted (which system call, which errno: nothing was started); std::length_error if the arguments
-  /// nest too deeply; what copying or encoding throws. Cost: one fork of a small process, two system calls here;
+  /// unsupported (as init()); resource_exhausted (which system call, which errno: nothing was started);
+  /// std::length_error if the arguments nest too deeply; tandem::error if the function has no name by which the process
+  /// would find it (docs/functions.md); what copying or encoding throws. Cost: one fork of a small process, two system calls here;
   /// arguments over 64 KiB travel in shared memory. Needs: Linux 5.4.
   template <class F, class... A>
   requires(!std::same_as<std::decay_t<F>, process> && !unit_options<std::decay_t<F>>) explicit process(F&& f,

@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <tandem/deadline.hpp>
@@ -24,9 +25,14 @@
 
 namespace tandem::os {
 
-/// Throws resource_exhausted that names `operation`, for a `result` below zero; else gives the result.
+/// Throws resource_exhausted that names `operation`, for a `result` below zero; else gives the result. Where the kernel
+/// has no such call, or a filter denies it: unsupported.
 long check(long result, const char* operation);
 [[noreturn]] void throw_failed(const char* operation, int error, const std::string& advice = {});
+/// Throws unsupported, with what would help, if that errno of that operation says that the kernel cannot do it at all.
+void throw_if_missing(std::string_view operation, int error);
+/// The same for all that tandem cannot do without, and that would fail too late.
+void require_kernel();
 
 constexpr clock::time_point never = clock::time_point::max();
 constexpr clock::time_point now{};

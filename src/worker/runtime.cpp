@@ -50,6 +50,7 @@ void require_role() {
 }  // namespace
 
 runtime& runtime::make(std::function<void()> preload) {
+  if (os::current_role() != os::role::worker) os::require_kernel();
   std::unique_ptr<runtime> made(new runtime(std::move(preload)));
   if (os::current_role() != os::role::worker) {
     watch_forks();
