@@ -47,7 +47,8 @@ TANDEM_EXPORT unsigned attempt() noexcept;
 /// When its task has to be done, if it has a deadline.
 TANDEM_EXPORT std::optional<clock::time_point> deadline() noexcept;
 /// Sees a stop that was requested of the unit; one that nobody can stop gives an empty token.
-/// Errors: resource_exhausted (in a process, its first call starts the thread that listens). Cost: then as a copy.
+/// Errors: resource_exhausted, unsupported (in a process, its first call starts the thread that listens). Cost: then as
+/// a copy.
 TANDEM_EXPORT std::stop_token stop_token();
 
 }  // namespace this_worker

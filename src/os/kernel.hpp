@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <tandem/deadline.hpp>
@@ -24,9 +25,14 @@
 
 namespace tandem::os {
 
-/// Throws resource_exhausted that names `operation`, for a `result` below zero; else gives the result.
+/// Throws resource_exhausted that names `operation`, for a `result` below zero; else gives the result. Where the kernel
+/// has no such call, or a filter denies it: unsupported.
 long check(long result, const char* operation);
 [[noreturn]] void throw_failed(const char* operation, int error, const std::string& advice = {});
+/// Throws unsupported, with what would help, if that errno of that operation says that the kernel cannot do it at all.
+void throw_if_missing(std::string_view operation, int error);
+/// The same for all that tandem cannot do without, and that would fail too late.
+void require_kernel();
 
 constexpr clock::time_point never = clock::time_point::max();
 constexpr clock::time_point now{};
@@ -170,6 +176,14 @@ int thread_count();     // of this process, without those of a sanitizer; withou
 bool is_only_thread();  // the caller; cheap where no thread was ever started
 std::vector<pid_t> children_of(pid_t);
 std::size_t resident_bytes(pid_t);
+struct known_process {
+  pid_t pid = 0;
+  file_descriptor pidfd;
+};
+/// All below `root` now. Errors: what there is no descriptor or memory for is left out.
+std::vector<known_process> processes_below(pid_t root) noexcept;
+/// Kills it and all below it, unless it has ended.
+void kill_tree(const known_process&) noexcept;
 void kill_descendants_of(pid_t root);  // all below it; the caller has stopped the root and sees to its end
 /// SIGKILLs and reaps all children and, as they come to an adopter, their orphans, until none is left.
 void kill_all_children(std::span<const pid_t> known) noexcept;

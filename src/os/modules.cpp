@@ -8,7 +8,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <system_error>
 
 #include <tandem/file_descriptor.hpp>
 
@@ -82,6 +86,40 @@ void visit_modules(Visit visit) {
                   &visit);
 }
 
+/// The file that is mapped at `address`, as the kernel has it; empty without /proc, or if it is none.
+std::string mapped_file(std::uintptr_t address) {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    char* end = nullptr;
+    const auto from = static_cast<std::uintptr_t>(std::strtoull(line.c_str(), &end, 16));
+    const auto to = static_cast<std::uintptr_t>(std::strtoull(end + 1, nullptr, 16));
+    if (address < from || address >= to) continue;
+    const std::size_t path = line.find('/');
+    return path == std::string::npos ? std::string() : line.substr(path);
+  }
+  return {};
+}
+
+/// The loader keeps the name by which a library was opened. A relative one says nothing to a process that is in another
+/// folder.
+void make_path_absolute(loaded_module& m) {
+  if (m.path.empty() || m.path.front() == '/' || m.code.empty()) return;
+  const std::string file = mapped_file(m.code.front().begin);
+  if (!file.empty()) m.path = file;
+}
+
+/// All modules for which `match` says true.
+template <class Match>
+std::vector<loaded_module> find_all(Match match) {
+  std::vector<loaded_module> found;
+  visit_modules([&](const dl_phdr_info& object) {
+    if (match(object)) found.push_back(described(object));
+    return false;
+  });
+  for (loaded_module& m : found) make_path_absolute(m);
+  return found;
+}
+
 template <class Match>
 std::optional<loaded_module> find(Match match) {
   std::optional<loaded_module> found;
@@ -90,7 +128,13 @@ std::optional<loaded_module> find(Match match) {
     found = described(object);
     return true;
   });
+  if (found) make_path_absolute(*found);
   return found;
+}
+
+bool has_build_id(const dl_phdr_info& object, std::span<const std::byte> build_id) {
+  const auto id = build_id_of(object);
+  return !id.empty() && std::equal(id.begin(), id.end(), build_id.begin(), build_id.end());
 }
 
 bool read_at(int fd, void* to, std::size_t size, std::uint64_t offset) {
@@ -101,11 +145,9 @@ bool read_at(int fd, void* to, std::size_t size, std::uint64_t offset) {
 constexpr std::size_t max_notes = 64 * 1024;
 
 /// The build-id of an ELF file of this machine's word size, or nothing.
-std::vector<std::byte> build_id_of_file(const std::string& path) {
-  // O_NONBLOCK: the path may have become a FIFO.
-  const file_descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+std::vector<std::byte> build_id_of_file(const file_descriptor& file) {
   struct stat status {};
-  if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
+  if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
   ElfW(Ehdr) header{};
   if (!read_at(file.get(), &header, sizeof header, 0) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
       header.e_ident[EI_CLASS] != (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32) ||
@@ -142,11 +184,8 @@ std::optional<loaded_module> find_module(const void* address) {
   return find([&](const dl_phdr_info& object) { return holds_code(object, wanted); });
 }
 
-std::optional<loaded_module> find_module_by_id(std::span<const std::byte> build_id) {
-  return find([&](const dl_phdr_info& object) {
-    const auto id = build_id_of(object);
-    return !id.empty() && std::equal(id.begin(), id.end(), build_id.begin(), build_id.end());
-  });
+std::vector<loaded_module> find_modules_by_id(std::span<const std::byte> build_id) {
+  return find_all([&](const dl_phdr_info& object) { return has_build_id(object, build_id); });
 }
 
 unsigned long long modules_unloaded() {
@@ -164,18 +203,27 @@ std::optional<loaded_module> load_module(const std::string& path, std::span<cons
     why_not = "it is not loaded, and its file is not known";
     return std::nullopt;
   }
-  const auto of_file = build_id_of_file(path);
-  if (!std::equal(of_file.begin(), of_file.end(), build_id.begin(), build_id.end())) {
-    why_not = path + " is not readable or is another build";
+  // O_NONBLOCK: the path may have become a FIFO.
+  const file_descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!file) {
+    why_not = "it is not loaded, and its file cannot be opened: " + std::generic_category().message(errno);
     return std::nullopt;
   }
-  if (::dlopen(path.c_str(), RTLD_NOW | RTLD_NODELETE) == nullptr) {
+  const auto of_file = build_id_of_file(file);
+  if (!std::equal(of_file.begin(), of_file.end(), build_id.begin(), build_id.end())) {
+    why_not = "it is not loaded, and its file is another build by now";
+    return std::nullopt;
+  }
+  void* const library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_NODELETE);
+  const link_map* loaded = nullptr;
+  if (library == nullptr || ::dlinfo(library, RTLD_DI_LINKMAP, &loaded) != 0) {
     const char* text = ::dlerror();
     why_not = text != nullptr ? text : "dlopen failed";
     return std::nullopt;
   }
-  auto found = find_module_by_id(build_id);
-  if (!found) why_not = path + " changed while it was loaded";
+  auto found = find(
+      [&](const dl_phdr_info& object) { return object.dlpi_addr == loaded->l_addr && has_build_id(object, build_id); });
+  if (!found) why_not = "its file changed while it was loaded";
   return found;
 }
 

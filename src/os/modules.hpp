@@ -18,7 +18,7 @@ struct code_range {
 struct loaded_module {
   std::uintptr_t base = 0;
   std::vector<std::byte> build_id = {};  // empty if the linker wrote none; 20 bytes from bfd and gold, 8 from lld
-  std::string path = {};                 // empty for the program itself
+  std::string path = {};                 // empty for the program itself; absolute, where that can be known
   std::vector<code_range> code = {};     // the executable segments
 
   [[gnu::hot]] bool holds_code(std::uintptr_t address) const noexcept;
@@ -28,8 +28,8 @@ struct loaded_module {
 [[gnu::hot]] const loaded_module& program();
 /// The module whose code holds `address`.
 std::optional<loaded_module> find_module(const void* address);
-/// The module with this build-id.
-std::optional<loaded_module> find_module_by_id(std::span<const std::byte> build_id);
+/// The modules with this build-id: several, if copies of one library are loaded.
+std::vector<loaded_module> find_modules_by_id(std::span<const std::byte> build_id);
 /// How many modules have been unloaded so far. While it stays the same, a loaded_module stays true.
 unsigned long long modules_unloaded();
 /// Loads the library at an absolute `path` for good, if its file has this build-id; says why not otherwise. Nothing of

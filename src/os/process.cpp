@@ -23,6 +23,7 @@
 namespace tandem::os {
 
 void throw_failed(const char* operation, int error, const std::string& advice) {
+  throw_if_missing(operation, error);
   throw resource_exhausted(operation, std::error_code(error, std::generic_category()), advice);
 }
 

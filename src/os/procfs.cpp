@@ -1,3 +1,4 @@
+#include <sched.h>
 #include <signal.h>
 #include <sys/single_threaded.h>
 #include <sys/wait.h>
@@ -5,6 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -41,10 +44,32 @@ bool is_running(pid_t thread) {
   return !(fields >> flags) || (flags & exiting) == 0;
 }
 
+// True if each of its threads has stopped, or is gone.
+bool has_stopped(pid_t pid) {
+  const std::vector<pid_t> threads = threads_of(pid);
+  return std::none_of(threads.begin(), threads.end(), [pid](pid_t thread) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/task/" + std::to_string(thread) + "/stat");
+    std::string stat;
+    if (!std::getline(file, stat)) return false;
+    const std::size_t state = stat.rfind(')') + 2;
+    return state < stat.size() && std::strchr("TtZXx", stat[state]) == nullptr;
+  });
+}
+
+// A fork that had begun when SIGSTOP came is finished first, and its child would be missed. One that is stuck in the
+// kernel is not waited for: it makes none.
+void await_stop(pid_t pid) {
+  const auto patience = clock::now() + std::chrono::milliseconds(100);
+  while (!has_stopped(pid) && clock::now() < patience) ::sched_yield();
+}
+
+// Of a root that has stopped.
 void collect_descendants(pid_t root, std::set<pid_t>& found) {
-  for (const pid_t child : children_of(root)) {
+  const std::vector<pid_t> children = children_of(root);
+  for (const pid_t child : children) kill_now(child, SIGSTOP);  // so that it makes no more of them while we look
+  for (const pid_t child : children) {
     if (!found.insert(child).second) continue;
-    kill_now(child, SIGSTOP);  // so that it makes no more of them while we look
+    await_stop(child);
     collect_descendants(child, found);
   }
 }
@@ -82,10 +107,35 @@ std::size_t resident_bytes(pid_t pid) {
   return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
+std::vector<known_process> processes_below(pid_t root) noexcept {
+  std::vector<known_process> found;
+  try {
+    for (const pid_t child : children_of(root)) {
+      file_descriptor pidfd(pidfd_of(child));
+      if (!pidfd) continue;
+      found.push_back({child, std::move(pidfd)});
+      for (known_process& below : processes_below(child)) found.push_back(std::move(below));
+    }
+  } catch (const std::bad_alloc&) {
+  }
+  return found;
+}
+
+void kill_tree(const known_process& process) noexcept {
+  if (send_signal(process.pidfd.get(), SIGSTOP) < 0) return;  // it has ended: its number may be another's
+  try {
+    await_stop(process.pid);
+    kill_descendants_of(process.pid);
+  } catch (const std::bad_alloc&) {  // then its orphans end with the program
+  }
+  send_signal(process.pidfd.get(), SIGKILL);
+}
+
 void kill_descendants_of(pid_t root) {
   std::set<pid_t> killed;
-  // A process that was about to fork may show a child only in a later pass; the stopped root reaps nobody, so a pid
-  // below it is never another's.
+  await_stop(root);
+  // The stopped root reaps nobody, so a pid below it is never another's. One that did not stop in time may show a child
+  // in a later pass.
   for (bool found_more = true; found_more;) {
     std::set<pid_t> seen;
     collect_descendants(root, seen);

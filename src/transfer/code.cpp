@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <tandem/detail/transfer_callable.hpp>
 #include "os/modules.hpp"
@@ -68,6 +70,20 @@ void write_name(writer& w, const os::loaded_module& m, const void* address) {
   return reinterpret_cast<const void*>(address);
 }
 
+/// The module with that build-id. Of several, copies of one library, the one from that path: each has its own variables.
+os::loaded_module library_named(std::span<const std::byte> id, const std::string& path) {
+  std::vector<os::loaded_module> loaded = os::find_modules_by_id(id);
+  for (os::loaded_module& m : loaded) {
+    if (m.path == path) return std::move(m);
+  }
+  std::string why_not;
+  if (auto m = os::load_module(path, id, why_not)) return std::move(*m);
+  if (!loaded.empty()) return std::move(loaded.front());  // elsewhere on this machine, or moved since
+  throw error("tandem: the function to call is in " + (path.empty() ? std::string("a program") : path) +
+              " with build-id " + hexadecimal(id) + ", which this process does not have (" + why_not +
+              "); load a library before tandem::init(), and start all processes from the same build");
+}
+
 // Whether a pointer to member is virtual stands in bit 0: of the pointer, or where code may lie at odd addresses of the
 // adjustment (which is then doubled). A virtual one's pointer is an offset in the virtual table.
 #if defined(__arm__) || defined(__aarch64__)
@@ -92,15 +108,10 @@ void write_code(writer& w, const void* address) {
   const auto offset = wire::take_number<std::uint64_t>(r);
   const auto path = read_value<std::string>(r);
   const os::loaded_module& program = os::program();
-  if (std::equal(id.begin(), id.end(), program.build_id.begin(), program.build_id.end())) {
+  if (path.empty() && std::equal(id.begin(), id.end(), program.build_id.begin(), program.build_id.end())) {
     return address_in(r, program, offset);
   }
-  if (const auto loaded = os::find_module_by_id(id)) return address_in(r, *loaded, offset);
-  std::string why_not;
-  if (const auto loaded = os::load_module(path, id, why_not)) return address_in(r, *loaded, offset);
-  throw error("tandem: the function to call is in " + (path.empty() ? std::string("a program") : path) +
-              " with build-id " + hexadecimal(id) + ", which this process does not have (" + why_not +
-              "); start all processes from the same build, and load the same libraries");
+  return address_in(r, library_named(id, path), offset);
 }
 
 void write_member_function(writer& w, member_function_words words) {

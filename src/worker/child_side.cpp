@@ -286,11 +286,14 @@ void rehearsed(reader&, writer&) {}
 // Goes once through what every worker does, so that it is done here and not in each of them: the dynamic linker looks up
 // what is called for the first time, and the module of the program is found.
 void rehearse() {
-  writer out;
-  detail::write_code(out, reinterpret_cast<const void*>(&rehearsed));
-  const std::vector<std::byte> bytes = detail::take_bytes(std::move(out));
-  reader in = detail::make_reader(bytes);
-  detail::read_code(in);
+  try {
+    writer out;
+    detail::write_code(out, reinterpret_cast<const void*>(&rehearsed));
+    const std::vector<std::byte> bytes = detail::take_bytes(std::move(out));
+    reader in = detail::make_reader(bytes);
+    detail::read_code(in);
+  } catch (const error&) {  // a program without a build-id: each start says so, where it can be read
+  }
   flush_output();
   os::lead_group();
   os::name_thread("tandem");

@@ -21,18 +21,12 @@ namespace tandem::worker {
 
 namespace {
 
-// A child that the host made itself.
-struct watched_copy {
-  pid_t pid = 0;
-  file_descriptor pidfd;
-};
-
 struct keeper {
   file_descriptor control;
   host_ties ties;
   file_descriptor children;  // the signalfd
   pid_t server = 0;
-  std::vector<watched_copy> copies;
+  std::vector<os::known_process> copies;  // children that the host made itself
 };
 
 // Descriptors of the program above 2 become /dev/null: whoever finds their numbers in copied memory does no harm with
@@ -139,7 +133,7 @@ void reap_children(keeper& k) {
 
 // Forgets those that have ended.
 void look_after_copies(keeper& k) {
-  std::erase_if(k.copies, [](const watched_copy& c) {
+  std::erase_if(k.copies, [](const os::known_process& c) {
     std::array<os::ready, 1> set{{{c.pidfd.get()}}};
     return os::wait_ready(set, os::now) == 1;
   });
@@ -147,11 +141,7 @@ void look_after_copies(keeper& k) {
 
 // They are no children of ours, and whoever is below them neither.
 void end_copies(keeper& k) {
-  for (const watched_copy& c : k.copies) {
-    if (os::send_signal(c.pidfd.get(), 19) < 0) continue;  // SIGSTOP; it has ended: its number may be another's
-    os::kill_descendants_of(c.pid);
-    os::send_signal(c.pidfd.get(), 9);
-  }
+  for (const os::known_process& c : k.copies) os::kill_tree(c);
 }
 
 // What the host says: a server, please; or, watch this one. False at its end.
@@ -194,7 +184,7 @@ void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& hos
     say(k, {keeper_word::ready});
     for (;;) {
       std::vector<os::ready> set{{k.control.get()}, {k.ties.host_pidfd.get()}, {k.children.get()}};
-      for (const watched_copy& c : k.copies) set.push_back({c.pidfd.get()});
+      for (const os::known_process& c : k.copies) set.push_back({c.pidfd.get()});
       if (os::wait_ready(set) < 0) continue;
       look_after_copies(k);
       if (set[1].readable) break;

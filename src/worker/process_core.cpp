@@ -416,13 +416,18 @@ void process_core::kill() {
 
 // One step down the ladder, if it is time for it; true once it has ended.
 bool process_core::step_down(clock::time_point asked) noexcept {
-  if (joined() || wait_ended(os::now)) return true;
+  if (joined() || wait_ended(os::now)) {
+    for (const os::known_process& orphan : below_) os::kill_tree(orphan);
+    below_.clear();
+    return true;
+  }
   const clock::time_point now = clock::now();
   const clock::time_point terminating = later(asked, options_.stop_grace);
   const clock::time_point killing = later(terminating, options_.kill_grace);
   try {
     if (rung_ == 0 && now >= terminating) {
       rung_ = 1;
+      below_ = os::processes_below(pid_);  // SIGTERM may end it, and leave them
       send(sigterm);
     }
   } catch (...) {  // not allowed to signal it: the next step does not ask

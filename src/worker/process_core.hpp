@@ -106,7 +106,8 @@ class process_core final : public unit {
   std::optional<crash_report> report_;
   std::string errors_;  // the end of its standard error
 
-  int rung_ = 0;  // of the ladder: asked, terminated, killed
+  int rung_ = 0;                          // of the ladder: asked, terminated, killed
+  std::vector<os::known_process> below_;  // when it was terminated
   clock::time_point next_step_{};
 };
 

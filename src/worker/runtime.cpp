@@ -64,6 +64,7 @@ bool called_by_program = false;  // init(), in main
 }  // namespace
 
 runtime& runtime::make(std::function<void()> preload) {
+  if (os::current_role() != os::role::worker) os::require_kernel();
   std::unique_ptr<runtime> made(new runtime(std::move(preload)));
   if (!started_by_server()) {
     watch_forks();

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <stop_token>
 #include <thread>
 
 #include <tandem/detail/transfer_callable.hpp>
@@ -238,6 +239,11 @@ TEST(callables, that_are_transferable_cross_by_value) {
   EXPECT_EQ(there_and_back(adder{5})(1), 6);
   EXPECT_EQ(there_and_back(tandem::unchecked_capture([n = 7](int x) { return x * n; }))(2), 14);
 }
+
+// What takes no stop_token must say so, and not fail to compile.
+[[maybe_unused]] const auto carried_as_memory = tandem::unchecked_capture([n = 7](int x) { return x * n; });
+static_assert(std::is_invocable_v<decltype(carried_as_memory), int>);
+static_assert(!std::is_invocable_v<decltype(carried_as_memory), std::stop_token, int>);
 
 int captured = 0;
 [[maybe_unused]] const auto capturing = [n = 1] { return n + captured; };

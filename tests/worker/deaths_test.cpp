@@ -506,6 +506,21 @@ TEST_F(deaths, killing_a_worker_kills_what_is_below_it) {
   }
 }
 
+// A fork that has begun when the worker is stopped still makes its child. The fixture finds those that were missed.
+TEST_F(deaths, killing_a_worker_misses_no_child_that_is_being_made) {
+  for (int i = 0; i < 150; ++i) {
+    tandem::process p([] {
+      for (int n = 0; n < 100; ++n) {
+        if (::fork() == 0) wait_for_ever();
+      }
+      wait_for_ever();
+    });
+    ASSERT_TRUE(tandem::test::eventually([&] { return !tandem::os::children_of(p.id()).empty(); }));
+    p.kill();
+    p.join();
+  }
+}
+
 TEST_F(deaths, a_nested_workers_children_die_with_it) {
   tandem::process p([] {
     tandem::process inner(wait_for_ever);
