@@ -137,7 +137,7 @@ const char* variable(const char* name) noexcept;  // nullptr: not set, or this p
 int change_directory(const char* path) noexcept;
 [[noreturn]] [[gnu::hot]] void exit_now(int code) noexcept;
 [[gnu::hot]] void name_thread(const char* name) noexcept;  // the first 15 bytes, as ps shows it
-int adopt_orphans() noexcept;                              // PR_SET_CHILD_SUBREAPER
+[[gnu::hot]] int adopt_orphans() noexcept;                              // PR_SET_CHILD_SUBREAPER
 [[gnu::hot]] int
 die_with_parent() noexcept;  // PR_SET_PDEATHSIG: only where the parent's forking thread is its only one
 [[gnu::hot]] int lead_group() noexcept;
@@ -149,7 +149,7 @@ bool join_thread(pthread_t, clock::time_point deadline) noexcept;  // false at t
 void leave_thread(pthread_t) noexcept;                             // nobody will join it
 
 // ---- signals ------------------------------------------------------------------------------------------------------
-void block_signals() noexcept;
+[[gnu::hot]] void block_signals() noexcept;
 [[gnu::hot]] void unblock_signals() noexcept;  // the empty mask
 void default_dispositions() noexcept;          // of every signal
 int child_signals() noexcept;                  // a descriptor, readable when a child has ended; signals must be blocked
@@ -173,7 +173,7 @@ void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept;
 
 // ---- /proc and cgroups: nothing where they are not mounted --------------------------------------------------------
 int thread_count();     // of this process, without those of a sanitizer; without /proc 1, or 2 for several
-bool is_only_thread();  // the caller; cheap where no thread was ever started
+[[gnu::hot]] bool is_only_thread();  // the caller; cheap where no thread was ever started
 std::vector<pid_t> children_of(pid_t);
 std::size_t resident_bytes(pid_t);
 struct known_process {

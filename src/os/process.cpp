@@ -196,7 +196,7 @@ void exit_now(int code) noexcept {
 
 void name_thread(const char* name) noexcept { ::syscall(SYS_prctl, PR_SET_NAME, name); }
 
-int adopt_orphans() noexcept { return ::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : -errno; }
+int adopt_orphans() noexcept { return ::syscall(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : -errno; }
 
 int die_with_parent() noexcept { return ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL) == 0 ? 0 : -errno; }
 

@@ -144,7 +144,8 @@ void forward_log(log_level level, std::string_view text) noexcept {
   page.log_used = static_cast<std::uint32_t>(used + length + 3);
 }
 
-int send_out(std::span<const std::byte> bytes, std::span<const file_descriptor> handles) noexcept {
+// Not in the frame of each worker: a large one lies in one page more.
+[[gnu::noinline]] int send_out(std::span<const std::byte> bytes, std::span<const file_descriptor> handles) noexcept {
   const int made = os::anonymous_file("tandem result", 0);
   if (made < 0) return -made;
   const file_descriptor file(made);
@@ -224,7 +225,7 @@ namespace {
   return detail::take_message(std::move(out));
 }
 
-void set_up(std::span<const std::byte> encoded) {
+[[gnu::noinline]] void set_up(std::span<const std::byte> encoded) {
   const worker_setup setup = read_setup(encoded);
   change_surroundings(setup);
   for (auto* function : setup.on_start) {

@@ -25,7 +25,10 @@ void keep_over_exec(int fd) { os::check(os::close_on_exec(fd, false), "fcntl(F_S
 
 std::string described(const worker_start& start) {
   std::string text;
-  const auto add = [&text](long number) { text += (text.empty() ? "" : ",") + std::to_string(number); };
+  const auto add = [&text](long number) {
+    if (!text.empty()) text += ',';
+    text += std::to_string(number);
+  };
   add(start.ledger);
   add(start.slot);
   for (const int fd : {start.body_memfd, start.self.door, start.self.parent_pidfd}) add(fd);

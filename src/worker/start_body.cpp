@@ -55,11 +55,9 @@ std::vector<std::byte> write_body(std::string_view name, const worker_setup& set
     encoded = detail::take_bytes(std::move(out));
   }
   const start_body head{static_cast<std::uint32_t>(name.size()), static_cast<std::uint32_t>(encoded.size())};
-  std::vector<std::byte> body;
-  body.reserve(sizeof head + name.size() + encoded.size() + call.size());
-  const auto append = [&body](std::span<const std::byte> bytes) {
-    body.insert(body.end(), bytes.begin(), bytes.end());
-  };
+  std::vector<std::byte> body(sizeof head + name.size() + encoded.size() + call.size());
+  std::byte* at = body.data();
+  const auto append = [&at](std::span<const std::byte> bytes) { at = std::copy(bytes.begin(), bytes.end(), at); };
   append(bytes_of(head));
   append(std::as_bytes(std::span(name)));
   append(encoded);

@@ -40,7 +40,10 @@ void worker::require_name(const std::string& name) {
 }
 
 std::string worker::name_or_number(const std::string& given, const char* kind, std::atomic<unsigned>& numbers) {
-  return given.empty() ? kind + std::to_string(numbers.fetch_add(1, std::memory_order_relaxed) + 1) : given;
+  if (!given.empty()) return given;
+  std::string name = kind;
+  name += std::to_string(numbers.fetch_add(1, std::memory_order_relaxed) + 1);
+  return name;
 }
 
 namespace detail {
