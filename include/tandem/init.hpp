@@ -8,6 +8,8 @@ namespace tandem {
 
 struct init_options {
   std::function<void()> preload = {};  // runs once, before the first worker: its memory is shared with all of them
+  bool pid_namespace = false;  // all workers in a PID namespace of their own: nothing that they start outlives the
+                               // program, whatever it does; they cannot name, hence not signal, anybody outside
 };
 
 /// Starts the fork server: two small copies of this program, made while nothing else runs, from which every worker
@@ -15,8 +17,8 @@ struct init_options {
 /// Blocks: until the server is ready; the time of `preload`. Threads: the only one. Fork: forks once; descriptors
 /// above 2 are /dev/null in the copy. Errors: what `preload` throws; worker_crashed or worker_exited if `preload`
 /// ended its process; not_initialised if other threads run already; std::logic_error if it ran before without this
-/// `preload`; unsupported if this kernel or a seccomp filter lacks what tandem needs (the text says which call);
-/// resource_exhausted. Cost: about three forks. Needs: Linux 5.4.
+/// `preload` or without `pid_namespace`; unsupported if this kernel or a seccomp filter lacks what tandem needs (the
+/// text says which call), or gives this user no PID namespace; resource_exhausted. Cost: about three forks. Needs: Linux 5.4.
 TANDEM_EXPORT void init(init_options options = {});
 
 /// `function` runs in every worker process, before what it was started for; in a copy made with fork_options too. For

@@ -13,8 +13,9 @@ namespace tandem {
 /// Where a process comes from.
 enum class start_method {
   fork_server,  // a clone of the small copy of the program that init() made: fast; globals are as they were then
-  spawn,        // the same program started afresh: nothing inherited but standard streams; it reaches init() in main,
-                // where its function runs; what main does before that, it does again
+  spawn,        // the same program started afresh, with the same arguments: nothing inherited but standard streams; it
+                // reaches init() in main, where its function runs; what main does before that, it does again; the
+                // preload does not run in it
 };
 
 struct process_options {

@@ -115,6 +115,12 @@ pid_t own_tid() noexcept;
 [[gnu::hot]] pid_t fork_process() noexcept;  // fork(): the caller has one thread
 /// As fork_process(), but no wait call of the caller's other code sees the child, whose pidfd is put in `pidfd`.
 pid_t fork_unseen(file_descriptor& pidfd) noexcept;
+/// As fork_process(), but the child is the first process of a PID namespace; without privileges, in a user namespace too.
+/// -EPERM, -ENOSPC, -EINVAL, -ENOSYS: this machine gives none.
+pid_t fork_into_namespace() noexcept;
+/// The number in this PID namespace of a child of a process that may be in another; as /proc has it. 0: it has ended.
+pid_t pid_behind(int pidfd);
+std::vector<std::string> own_arguments();  // of main; nothing without /proc
 /// The same while other threads run: by fork(), so that the C library's locks are free in the child; a wait call may see
 /// it.
 pid_t fork_with_threads(file_descriptor& pidfd) noexcept;
@@ -129,7 +135,8 @@ struct ended_child {
 };
 ended_child reap_any(bool blocking) noexcept;
 ended_child reap(int pidfd) noexcept;  // waits for, and reaps, a child made by fork_unseen
-/// Becomes a fresh image of this program, with the environment as it is now. Returns only if that fails.
+/// Becomes a fresh image of this program, with the same arguments and the environment as it is now. Returns only if that
+/// fails.
 int exec_self() noexcept;
 int set_variable(const char* name, const char* value) noexcept;
 void unset_variable(const char* name) noexcept;
@@ -137,7 +144,7 @@ const char* variable(const char* name) noexcept;  // nullptr: not set, or this p
 int change_directory(const char* path) noexcept;
 [[noreturn]] [[gnu::hot]] void exit_now(int code) noexcept;
 [[gnu::hot]] void name_thread(const char* name) noexcept;  // the first 15 bytes, as ps shows it
-[[gnu::hot]] int adopt_orphans() noexcept;                              // PR_SET_CHILD_SUBREAPER
+[[gnu::hot]] int adopt_orphans() noexcept;                 // PR_SET_CHILD_SUBREAPER
 [[gnu::hot]] int
 die_with_parent() noexcept;  // PR_SET_PDEATHSIG: only where the parent's forking thread is its only one
 [[gnu::hot]] int lead_group() noexcept;
@@ -172,7 +179,7 @@ bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, clock:
 void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept;
 
 // ---- /proc and cgroups: nothing where they are not mounted --------------------------------------------------------
-int thread_count();     // of this process, without those of a sanitizer; without /proc 1, or 2 for several
+int thread_count();                  // of this process, without those of a sanitizer; without /proc 1, or 2 for several
 [[gnu::hot]] bool is_only_thread();  // the caller; cheap where no thread was ever started
 std::vector<pid_t> children_of(pid_t);
 std::size_t resident_bytes(pid_t);

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/sched.h>
 #include <pthread.h>
@@ -14,6 +15,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #include <tandem/error.hpp>
 
@@ -56,35 +58,78 @@ pid_t* thread_id_word(void** robust_head, std::size_t* robust_size) noexcept {
 
 }  // namespace
 
-pid_t fork_unseen(file_descriptor& pidfd) noexcept {
-  if (const int e = injected()) return -e;
+namespace {
+
+// fork() with other flags, as far as the C library's own state goes: one thread, whose id is put right in the child.
+// ENOTSUP if that cannot be done.
+long fork_raw(std::uint64_t flags, int exit_signal, int* pidfd) noexcept {
   void* robust_head = nullptr;
   std::size_t robust_size = 0;
   pid_t* tid = thread_id_word(&robust_head, &robust_size);
-  if (tid != nullptr) {
-    const signal_guard guard;
-    int fd = -1;
-    clone_args arguments{};
-    arguments.flags = CLONE_PIDFD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
-    arguments.pidfd = reinterpret_cast<std::uintptr_t>(&fd);
-    arguments.child_tid = reinterpret_cast<std::uintptr_t>(tid);
-    arguments.exit_signal = 0;  // neither SIGCHLD nor waitpid(-1) of the user's code has to do with it
-    const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
-    if (pid == 0) {
-      ::syscall(SYS_set_robust_list, robust_head, robust_size);  // the kernel forgets it at fork; fork() would do this
-      return 0;
-    }
-    if (pid > 0) {
-      pidfd = file_descriptor(clear_of_standard(fd));
-      if (pidfd) return static_cast<pid_t>(pid);
-      const int error = errno;
-      kill_now(static_cast<pid_t>(pid), SIGKILL);
-      ::waitpid(static_cast<pid_t>(pid), nullptr, __WALL);
-      return -error;
-    }
-    if (errno != ENOSYS && errno != EPERM) return -errno;  // those two: an old kernel, or a seccomp filter
+  if (tid == nullptr) return -ENOTSUP;
+  const signal_guard guard;
+  clone_args arguments{};
+  arguments.flags = flags | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+  arguments.pidfd = reinterpret_cast<std::uintptr_t>(pidfd);
+  arguments.child_tid = reinterpret_cast<std::uintptr_t>(tid);
+  arguments.exit_signal = static_cast<std::uint64_t>(exit_signal);
+  const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (pid == 0) {
+    ::syscall(SYS_set_robust_list, robust_head, robust_size);  // the kernel forgets it at fork; fork() would do this
+    return 0;
   }
+  return pid < 0 ? -errno : pid;
+}
+
+bool write_map(const char* file, const std::string& text) noexcept {
+  const int fd = ::open(file, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  ::close(fd);
+  return written;
+}
+
+}  // namespace
+
+pid_t fork_unseen(file_descriptor& pidfd) noexcept {
+  if (const int e = injected()) return -e;
+  int fd = -1;
+  // Exit signal 0: neither SIGCHLD nor waitpid(-1) of the user's code has to do with it.
+  const long pid = fork_raw(CLONE_PIDFD, 0, &fd);
+  if (pid == 0) return 0;
+  if (pid > 0) {
+    pidfd = file_descriptor(clear_of_standard(fd));
+    if (pidfd) return static_cast<pid_t>(pid);
+    const int error = errno;
+    kill_now(static_cast<pid_t>(pid), SIGKILL);
+    ::waitpid(static_cast<pid_t>(pid), nullptr, __WALL);
+    return -error;
+  }
+  // ENOSYS, EPERM: an old kernel, or a seccomp filter.
+  if (pid != -ENOSYS && pid != -EPERM && pid != -ENOTSUP) return static_cast<pid_t>(pid);
   return fork_with_threads(pidfd);
+}
+
+pid_t fork_into_namespace() noexcept {
+  if (const int e = injected()) return -e;
+  const uid_t user = ::geteuid();
+  const gid_t group = ::getegid();
+  long pid = fork_raw(CLONE_NEWPID, SIGCHLD, nullptr);
+  if (pid != -EPERM) return static_cast<pid_t>(pid);
+  pid = fork_raw(CLONE_NEWPID | CLONE_NEWUSER, SIGCHLD, nullptr);
+  if (pid != 0) return static_cast<pid_t>(pid);
+  // Without privileges a user namespace comes first; in it this user has the same number as outside.
+  try {
+    const std::string one = " 1";
+    if (!write_map("/proc/self/setgroups", "deny") ||
+        !write_map("/proc/self/uid_map", std::to_string(user) + " " + std::to_string(user) + one) ||
+        !write_map("/proc/self/gid_map", std::to_string(group) + " " + std::to_string(group) + one)) {
+      exit_now(1);
+    }
+  } catch (...) {
+    exit_now(1);
+  }
+  return 0;
 }
 
 pid_t fork_with_threads(file_descriptor& pidfd) noexcept {
@@ -165,15 +210,31 @@ bool join_thread(pthread_t thread, clock::time_point deadline) noexcept {
   return ::pthread_clockjoin_np(thread, nullptr, CLOCK_MONOTONIC, &until) == 0;
 }
 
-int exec_self() noexcept {
-  if (const int e = injected()) return -e;
-  char* const arguments[] = {::program_invocation_name, nullptr};
+namespace {
+
+int exec_own_file(char* const arguments[]) noexcept {
   ::execve("/proc/self/exe", arguments, environ);
   if (errno != ENOENT) return -errno;
   // SAFETY: the kernel puts the path there, for as long as the process lives. No /proc: the path may be another program by
   // now, which the build-id then tells.
   ::execve(reinterpret_cast<const char*>(::getauxval(AT_EXECFN)), arguments, environ);
   return -errno;
+}
+
+}  // namespace
+
+int exec_self() noexcept {
+  if (const int e = injected()) return -e;
+  try {
+    std::vector<std::string> texts = own_arguments();
+    if (texts.empty()) texts.emplace_back(::program_invocation_name);
+    std::vector<char*> arguments;
+    for (std::string& text : texts) arguments.push_back(text.data());
+    arguments.push_back(nullptr);
+    return exec_own_file(arguments.data());
+  } catch (...) {
+    return -ENOMEM;
+  }
 }
 
 int set_variable(const char* name, const char* value) noexcept {

@@ -19,10 +19,44 @@ namespace tandem::os {
 
 namespace {
 
+// /proc may be that of another PID namespace, the program's: its numbers are not ours then.
+bool is_foreign() {
+  std::error_code failed;
+  const std::string self = std::filesystem::read_symlink("/proc/self", failed).string();
+  return !failed && self != std::to_string(own_pid());
+}
+
+std::string listed(pid_t pid) {
+  if (pid == own_pid()) return "/proc/self";
+  if (!is_foreign()) return "/proc/" + std::to_string(pid);
+  const file_descriptor pidfd(pidfd_of(pid));
+  return "/proc/" + std::to_string(pidfd ? pid_behind(pidfd.get()) : 0);
+}
+
+// Its numbers from the namespace of /proc inwards: the line "NSpid: 7021 14" of its status.
+std::vector<pid_t> numbers_of(const std::string& process) {
+  std::vector<pid_t> numbers;
+  std::ifstream status("/proc/" + process + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind("NSpid:", 0) != 0) continue;
+    std::istringstream words(line.substr(6));
+    for (pid_t number = 0; words >> number;) numbers.push_back(number);
+  }
+  return numbers;
+}
+
+// In our namespace; 0 if it has none there, or has ended.
+pid_t number_here(pid_t number, bool foreign) {
+  if (!foreign) return number;
+  const std::size_t level = numbers_of("self").size();
+  const std::vector<pid_t> numbers = numbers_of(std::to_string(number));
+  return level == 0 || level > numbers.size() ? 0 : numbers[level - 1];
+}
+
 std::vector<pid_t> threads_of(pid_t pid) {
   std::vector<pid_t> threads;
   std::error_code failed;
-  std::filesystem::directory_iterator it("/proc/" + std::to_string(pid) + "/task", failed);
+  std::filesystem::directory_iterator it(listed(pid) + "/task", failed);
   for (const std::filesystem::directory_iterator end; !failed && it != end; it.increment(failed)) {
     const std::string name = it->path().filename().string();
     threads.push_back(static_cast<pid_t>(std::atoi(name.c_str())));
@@ -48,7 +82,7 @@ bool is_running(pid_t thread) {
 bool has_stopped(pid_t pid) {
   const std::vector<pid_t> threads = threads_of(pid);
   return std::none_of(threads.begin(), threads.end(), [pid](pid_t thread) {
-    std::ifstream file("/proc/" + std::to_string(pid) + "/task/" + std::to_string(thread) + "/stat");
+    std::ifstream file(listed(pid) + "/task/" + std::to_string(thread) + "/stat");
     std::string stat;
     if (!std::getline(file, stat)) return false;
     const std::size_t state = stat.rfind(')') + 2;
@@ -92,15 +126,34 @@ bool is_only_thread() { return __libc_single_threaded || thread_count() == 1; }
 
 std::vector<pid_t> children_of(pid_t pid) {
   std::vector<pid_t> children;
+  const bool foreign = is_foreign();
   for (const pid_t thread : threads_of(pid)) {
-    std::ifstream list("/proc/" + std::to_string(pid) + "/task/" + std::to_string(thread) + "/children");
-    for (pid_t child = 0; list >> child;) children.push_back(child);
+    std::ifstream list(listed(pid) + "/task/" + std::to_string(thread) + "/children");
+    for (pid_t child = 0; list >> child;) {
+      if (const pid_t here = number_here(child, foreign); here > 0) children.push_back(here);
+    }
   }
   return children;
 }
 
+std::vector<std::string> own_arguments() {
+  std::vector<std::string> arguments;
+  std::ifstream file("/proc/self/cmdline");
+  for (std::string one; std::getline(file, one, '\0');) arguments.push_back(one);
+  return arguments;
+}
+
+pid_t pid_behind(int pidfd) {
+  std::ifstream information("/proc/self/fdinfo/" + std::to_string(pidfd));
+  for (std::string word; information >> word;) {
+    pid_t pid = 0;
+    if (word == "Pid:" && information >> pid) return std::max(0, pid);
+  }
+  return 0;
+}
+
 std::size_t resident_bytes(pid_t pid) {
-  std::ifstream statm("/proc/" + std::to_string(pid) + "/statm");
+  std::ifstream statm(listed(pid) + "/statm");
   std::size_t total = 0;
   std::size_t resident = 0;
   if (!(statm >> total >> resident)) return 0;

@@ -103,7 +103,9 @@ void make_server(keeper& k) {
     std::array<file_descriptor, 2> ends;
     os::check(os::socket_pair(ends), "socketpair");
     os::check(os::tell_sender(ends[1].get()), "setsockopt(SO_PASSCRED)");  // before the host can send
-    const pid_t pid = static_cast<pid_t>(os::check(os::fork_process(), "fork"));
+    const pid_t pid = k.ties.pid_namespace
+                          ? static_cast<pid_t>(os::check(os::fork_into_namespace(), namespace_operation))
+                          : static_cast<pid_t>(os::check(os::fork_process(), "fork"));
     if (pid == 0) {
       ends[0] = {};
       k.control = {};
@@ -170,15 +172,15 @@ bool serve_host(keeper& k) {
 
 }  // namespace
 
-void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& host_ledger,
-                const std::function<void()>& preload) {
+void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& host_ledger, const init_options& options) {
   keeper k;
   try {
     k.control = std::move(control);
     k.ties.host_pidfd = std::move(host_pidfd);
     k.ties.lines = &host_ledger;
+    k.ties.pid_namespace = options.pid_namespace;
     become_keeper(k);
-    if (!preloaded(k, preload)) os::exit_now(0);
+    if (!preloaded(k, options.preload)) os::exit_now(0);
     os::default_dispositions();  // SIGCHLD ignored by a preload would have the kernel reap before we do
     k.children = file_descriptor(static_cast<int>(os::check(os::child_signals(), "signalfd")));
     say(k, {keeper_word::ready});

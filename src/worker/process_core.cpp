@@ -163,6 +163,7 @@ bool process_core::try_start(std::span<const std::byte> body, int memfd, std::sp
     os::throw_failed("recvmsg", EMFILE, "no descriptor is free for the pidfd of a new process; it was ended again");
   }
   pidfd_ = std::move(answer.descriptors[0]);
+  if (runtime_->has_namespace()) pid_ = os::pid_behind(pidfd_.get());
   return true;
 }
 

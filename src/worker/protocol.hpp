@@ -66,6 +66,8 @@ enum class keeper_word : std::uint32_t {
   watch,          // from the host, + a pidfd, with its pid: a copy of the host, which ends with it
 };
 
+constexpr const char* namespace_operation = "clone3(CLONE_NEWPID)";
+
 struct keeper_message {
   keeper_word word{};
   std::int32_t error = 0;

@@ -63,9 +63,9 @@ bool called_by_program = false;  // init(), in main
 
 }  // namespace
 
-runtime& runtime::make(std::function<void()> preload) {
+runtime& runtime::make(init_options options) {
   if (os::current_role() != os::role::worker) os::require_kernel();
-  std::unique_ptr<runtime> made(new runtime(std::move(preload)));
+  std::unique_ptr<runtime> made(new runtime(std::move(options)));
   if (!started_by_server()) {
     watch_forks();
     made->start_keeper();
@@ -90,7 +90,13 @@ void runtime::initialise(init_options options) {
   called_by_program = true;
   if (os::current_role() == os::role::worker) return;
   const std::lock_guard lock(making);
-  if (current.load(std::memory_order_acquire) != nullptr) {
+  if (const runtime* made = current.load(std::memory_order_acquire)) {
+    if (options.pid_namespace && !made->has_namespace()) {
+      throw std::logic_error(
+          "tandem::init: the fork server runs already, outside of a PID namespace. Call init with .pid_namespace "
+          "before "
+          "any other init and before the first worker process.");
+    }
     if (options.preload) {
       throw std::logic_error(
           "tandem::init: the fork server runs already, so this preload would never run. Call init with it once, before "
@@ -100,7 +106,7 @@ void runtime::initialise(init_options options) {
     return;
   }
   if (os::thread_count() > 1) throw_threads_run("tandem::init() was called");
-  make(std::move(options.preload));
+  make(std::move(options));
 }
 
 void runtime::forget_connections() noexcept {
@@ -126,7 +132,7 @@ void runtime::start_keeper() {
   if (pid == 0) {
     new (&making) std::mutex;  // the original holds it
     ends[0] = {};
-    run_keeper(std::move(ends[1]), std::move(own), slots_, preload_);
+    run_keeper(std::move(ends[1]), std::move(own), slots_, options_);
   }
   ends[1] = {};
   control_ = std::move(ends[0]);
@@ -155,12 +161,20 @@ void runtime::require_init_in_main() const {
 void runtime::report_keeper_death() {
   const os::ended_child ended = os::reap(keeper_.get());
   crash_report report;
-  report.task = preload_ ? "tandem::init, preload" : "tandem::init";
+  report.task = options_.preload ? "tandem::init, preload" : "tandem::init";
   report.worker = "keeper";
   report.status = ended.value < 0 ? exit_status::make(ending::signalled, -ended.value)
                                   : exit_status::make(ending::exited, ended.value);
   if (ended.value < 0) throw worker_crashed(std::move(report));
   throw worker_exited(std::move(report));
+}
+
+[[noreturn]] static void throw_no_namespace(int error) {
+  if (error == EAGAIN || error == ENOMEM || error == EMFILE) os::throw_failed(namespace_operation, error);
+  throw unsupported("tandem: this system gives this user no PID namespace (" + std::generic_category().message(error) +
+                    "). Run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone, "
+                    "user.max_user_namespaces; in a container, its seccomp profile), or call tandem::init() without "
+                    ".pid_namespace");
 }
 
 runtime::keeper_answer runtime::hear_keeper(std::vector<std::byte>& rest) {
@@ -202,6 +216,7 @@ file_descriptor runtime::ask_keeper() {
     }
     if (!answer.gone) {
       if (answer.said.word == keeper_word::failed) {
+        if (get_text(answer.said.operation) == namespace_operation) throw_no_namespace(answer.said.error);
         os::throw_failed(std::string(get_text(answer.said.operation)).c_str(), answer.said.error);
       }
       if (!answer.descriptor)

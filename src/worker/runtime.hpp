@@ -29,14 +29,15 @@ class runtime {
   /// resource_exhausted.
   std::shared_ptr<server_link> link();
   ledger& slots() noexcept { return slots_; }
+  bool has_namespace() const noexcept { return options_.pid_namespace; }
   /// From now on the keeper ends this child when it ends the rest.
   void watch_copy(pid_t, int pidfd) noexcept;
   /// Errors: not_initialised if the program did not call init() itself, so that a fresh image of it would not either.
   void require_init_in_main() const;
 
  private:
-  explicit runtime(std::function<void()> preload) : preload_(std::move(preload)) {}
-  static runtime& make(std::function<void()> preload);
+  explicit runtime(init_options options) : options_(std::move(options)) {}
+  static runtime& make(init_options options);
 
   void start_keeper();
   void await_preload();
@@ -52,7 +53,7 @@ class runtime {
   [[noreturn]] void report_keeper_death();
 
   std::mutex mutex_;
-  std::function<void()> preload_;
+  init_options options_;
   ledger slots_;
   file_descriptor control_;
   file_descriptor keeper_;  // its pidfd

@@ -464,7 +464,8 @@ void server::become_keeper() {
 }
 
 void server::end_all() {
-  os::adopt_orphans();  // what our workers leave behind would miss a keeper that dies at the same time
+  if (pid_ == 1) os::exit_now(0);  // of its own PID namespace: the kernel ends all that is in it
+  os::adopt_orphans();             // what our workers leave behind would miss a keeper that dies at the same time
   std::vector<pid_t> known;
   for (const clone& w : workers_) known.push_back(w.pid);
   os::kill_all_children(known);

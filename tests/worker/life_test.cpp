@@ -108,6 +108,34 @@ TEST_F(life, nothing_outlives_a_killed_host) {
   EXPECT_EQ(host.wait().signal, SIGKILL);
 }
 
+constexpr const char* in_namespace =
+    "seen\nnumbered apart\nkilled by signal 6 (SIGABRT: Aborted)\nnested 16\nfresh 25\n9\n";
+
+TEST_F(life, workers_in_a_pid_namespace) { EXPECT_EQ(scenario("pid_namespace").out, in_namespace); }
+
+TEST_F(life, workers_in_a_pid_namespace_without_privileges) {
+  if (::geteuid() != 0) GTEST_SKIP() << "the other test is without privileges already";
+  const auto said =
+      tandem::test::run({"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
+                         tandem::test::program_beside("worker_scenarios"), "pid_namespace"});
+  if (said.code == 126 || said.code == 127) GTEST_SKIP() << "that user cannot reach the program";
+  EXPECT_EQ(said.out, in_namespace) << said.err;
+}
+
+TEST_F(life, a_namespace_must_be_asked_for_first) {
+  EXPECT_THAT(scenario("namespace_too_late").out, HasSubstr("outside of a PID namespace"));
+}
+
+TEST_F(life, nothing_outlives_the_keeper_of_a_namespace) {
+  tandem::test::running_program host({tandem::test::program_beside("worker_scenarios"), "family_in_namespace"});
+  const std::vector<pid_t> pids = pids_in(host.read_line());
+  ASSERT_EQ(pids.size(), 42U);
+  ::kill(pids[0], SIGKILL);  // the keeper, who would adopt them
+  ::kill(host.pid(), SIGKILL);
+  expect_all_gone(pids, "SIGKILL of host and keeper, in a PID namespace");
+  EXPECT_EQ(host.wait().signal, SIGKILL);
+}
+
 TEST_F(life, nothing_outlives_a_host_killed_with_its_server_or_its_keeper) {
   for (const std::size_t also : {0U, 1U}) {
     tandem::test::running_program host({tandem::test::program_beside("worker_scenarios"), "family"});

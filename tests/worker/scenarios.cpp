@@ -236,6 +236,47 @@ void family() {
   wait_for_ever();  // lint: sleep until the test kills this program
 }
 
+void pid_namespace() {
+  tandem::init({.pid_namespace = true});
+  tandem::init();
+  tandem::process p({.name = "inside"}, [](std::stop_token stop) {
+    while (!stop.stop_requested()) std::this_thread::yield();
+    return ::getpid() == tandem::this_worker::id() && ::getpid() > 1 ? ::getpid() : -1;
+  });
+  const pid_t seen = p.id();
+  say(tandem::os::children_of(::getpid()).size() == 1 && tandem::test::exists(seen) ? "seen" : "not seen");
+  p.request_stop();
+  const pid_t inside = p.get();
+  say(inside > 1 && inside < 100 && inside != seen ? "numbered apart" : "numbered " + std::to_string(inside));
+  tandem::process aborting([] { std::abort(); });
+  aborting.join();
+  say(aborting.status()->to_string());
+  say("nested " + std::to_string(tandem::process([] { return tandem::process(square, 4).get(); }).get()));
+  say("fresh " + std::to_string(tandem::process({.start = tandem::start_method::spawn}, square, 5).get()));
+  // A worker that kills one of its own, with all below it.
+  say(std::to_string(tandem::process([] {
+                       tandem::process inner([] {
+                         leave_a_daemon();
+                         wait_for_ever();
+                       });
+                       tandem::test::eventually([&] { return tandem::os::children_of(inner.id()).size() == 1; });
+                       inner.kill();
+                       inner.join();
+                       return inner.status()->signal();
+                     }).get()));
+}
+
+void family_in_namespace() {
+  tandem::init({.pid_namespace = true});
+  start_family(20);
+  wait_for_ever();  // lint: sleep until the test kills this program
+}
+
+void namespace_too_late() {
+  tandem::init();
+  expect_error<std::logic_error>([] { tandem::init({.pid_namespace = true}); });
+}
+
 void family_returns() {
   tandem::init();
   start_family(3);
@@ -391,6 +432,9 @@ const std::map<std::string, void (*)()> scenarios = {
     {"busy_locks", busy_locks},
     {"detached", detached},
     {"family", family},
+    {"family_in_namespace", family_in_namespace},
+    {"pid_namespace", pid_namespace},
+    {"namespace_too_late", namespace_too_late},
     {"family_returns", family_returns},
     {"family_execs", family_execs},
     {"server_killed", server_killed},

@@ -27,6 +27,7 @@ using testing::HasSubstr;
 
 int set_in_main = 0;
 int arguments_in_main = 0;
+const pid_t maker_of_globals = ::getpid();
 unsigned started_with = 0;
 
 void mark_start() { started_with += 41; }
@@ -170,10 +171,9 @@ TYPED_TEST(starts, runs_what_on_worker_start_was_given) {
 TYPED_TEST(starts, has_the_memory_that_its_method_says) {
   process p(TypeParam::options(), [] { return set_in_main; });
   EXPECT_EQ(p.get(), TypeParam::is_copy ? 2 : 1);
-  // A fresh image has been through main as far as init(), with no argument.
-  process q(TypeParam::options(), [] { return arguments_in_main; });
-  constexpr bool fresh = std::is_same_v<TypeParam, from_fresh_image>;
-  EXPECT_EQ(q.get(), fresh ? 1 : 2);
+  // A fresh image has made its globals anew, and been through main as far as init(), with the same arguments.
+  process q(TypeParam::options(), [] { return std::pair(maker_of_globals == ::getpid(), arguments_in_main); });
+  EXPECT_EQ(q.get(), std::pair(std::is_same_v<TypeParam, from_fresh_image>, arguments_in_main));
 }
 
 // ---- descriptors --------------------------------------------------------------------------------------------------
@@ -399,10 +399,7 @@ TEST_F(many_starts, end_together) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  char one_more[] = "--gtest_color=no";
-  std::vector<char*> arguments(argv, argv + argc);
-  if (argc == 1 && std::getenv("TANDEM_FRESH_IMAGE") == nullptr) arguments.push_back(one_more);
-  arguments_in_main = std::min(2, static_cast<int>(arguments.size()));
+  arguments_in_main = argc;
   set_in_main = 1;
   tandem::init();
   set_in_main = 2;
