@@ -104,7 +104,7 @@ class process {
     [[maybe_unused]] detail::message result = handle_.take();
     if constexpr (!std::is_void_v<R>) {
       reader in = detail::make_reader(result.bytes, result.handles);
-      R value = detail::read_value<R>(in);
+      auto value = detail::read_value<std::remove_const_t<R>>(in);
       detail::finish(in);
       return value;
     }
@@ -151,10 +151,11 @@ class process {
         detail::callable_with<F, A...>,
         "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
         "with a std::stop_token before them if the function takes one)");
-    if constexpr (detail::callable_with<F, A...>) {
+    detail::require_result<R, F, A...>();
+    if constexpr (detail::gives_result<R, F, A...>) {
       detail::require_callable<F>();
       (detail::require_transferable<detail::carried_t<A>>(), ...);
-      if constexpr (!std::is_void_v<R>) detail::require_transferable<R>();
+      if constexpr (!std::is_void_v<R>) detail::require_transferable<std::remove_const_t<R>>();
       if constexpr (detail::crosses_as_call<R, F, A...>) {
         return detail::process_handle(
             {std::move(options.name), options.start == start_method::spawn, std::move(options.cwd),
@@ -170,11 +171,12 @@ class process {
         detail::callable_with<F, A...>,
         "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
         "with a std::stop_token before them if the function takes one)");
-    if constexpr (detail::callable_with<F, A...>) {
-      if constexpr (!std::is_void_v<R>) detail::require_transferable<R>();
+    detail::require_result<R, F, A...>();
+    if constexpr (detail::gives_result<R, F, A...>) {
+      if constexpr (!std::is_void_v<R>) detail::require_transferable<std::remove_const_t<R>>();
       if constexpr (std::is_void_v<R> || transferable<R>) {
         using call_type = detail::call_in_copy<R, F, A...>;
-        call_type call{std::move(f), std::tuple<A...>(std::move(arguments)...)};
+        call_type call{std::move(f), std::tuple<detail::kept_argument<A>...>(std::move(arguments)...)};
         detail::process_start start{.name = std::move(options.name)};
         start.stop_grace = options.stop_grace;
         start.kill_grace = options.kill_grace;

@@ -53,9 +53,9 @@ class thread_call final : public thread_value<R> {
     const auto call = [this](F& f, A&... arguments) -> R {
       static_cast<void>(this);  // used only with a token
       if constexpr (takes_token<F, A...>) {
-        return std::invoke(std::move(f), this->stops().get_token(), std::move(arguments)...);
+        return call_as<R>(std::move(f), this->stops().get_token(), std::move(arguments)...);
       } else {
-        return std::invoke(std::move(f), std::move(arguments)...);
+        return call_as<R>(std::move(f), std::move(arguments)...);
       }
     };
     if constexpr (std::is_void_v<R>) {
@@ -117,7 +117,8 @@ class thread {
         detail::callable_with<F, A...>,
         "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
         "with a std::stop_token before them if the function takes one)");
-    if constexpr (detail::callable_with<F, A...>) {
+    detail::require_result<R, F, A...>();
+    if constexpr (detail::gives_result<R, F, A...>) {
       core_ = std::make_unique<detail::thread_call<R, std::decay_t<F>, std::decay_t<A>...>>(
           std::move(options.name), std::forward<F>(f), std::forward<A>(arguments)...);
       core_->start();
@@ -153,9 +154,9 @@ class thread {
   /// Blocks: while the callbacks of tokens run. Errors: none; a callback that throws terminates.
   bool request_stop() { return core_ && core_->stops().request_stop(); }
   /// What asks this thread for a stop, also after this object is gone. Of an empty one: a source of nobody.
-  /// Errors: none.
+  /// Errors: std::bad_alloc.
   tandem::stop_source get_stop_source() const {
-    return tandem::stop_source(core_ ? core_->stops() : std::stop_source(std::nostopstate));
+    return core_ ? core_->get_stop_source() : tandem::stop_source(std::stop_source(std::nostopstate));
   }
   /// The name given to it, or "thread-N"; of an empty one: empty.
   const std::string& name() const noexcept {

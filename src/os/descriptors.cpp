@@ -1,6 +1,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -108,6 +110,40 @@ void raise_descriptor_limit() noexcept {
 void restore_descriptor_limit() noexcept {
   if (limit_raised) ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit_before, nullptr);
   limit_raised = false;
+}
+
+int make_event() noexcept {
+  if (const int e = injected()) return -e;
+  const int fd = clear_of_standard(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  return fd < 0 ? -errno : fd;
+}
+
+void signal_event(int event) noexcept {
+  const std::uint64_t one = 1;
+  const ssize_t ignored = ::write(event, &one, sizeof one);  // EAGAIN: it is readable as it is
+  static_cast<void>(ignored);
+}
+
+int make_poll() noexcept {
+  if (const int e = injected()) return -e;
+  const int fd = clear_of_standard(::epoll_create1(EPOLL_CLOEXEC));
+  return fd < 0 ? -errno : fd;
+}
+
+int poll_add(int poll, int fd) noexcept {
+  if (const int e = injected()) return -e;
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = fd;
+  return ::epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+void poll_remove(int poll, int fd) noexcept { ::epoll_ctl(poll, EPOLL_CTL_DEL, fd, nullptr); }
+
+int poll_wait(int poll) noexcept {
+  epoll_event event{};
+  const int count = ::epoll_wait(poll, &event, 1, -1);
+  return count == 1 ? event.data.fd : -EINTR;
 }
 
 int wait_ready(std::span<ready> set, clock::time_point deadline) noexcept {

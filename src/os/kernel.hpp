@@ -56,6 +56,12 @@ std::vector<int> open_descriptors();                    // those above 2; slow w
 void raise_descriptor_limit() noexcept;                 // soft limit to the hard one; remembers the old
 [[gnu::hot]] void restore_descriptor_limit() noexcept;  // as it was before that
 
+int make_event() noexcept;              // an eventfd; readable from the first signal on
+void signal_event(int event) noexcept;  // also from a signal handler
+int make_poll() noexcept;               // epoll
+int poll_add(int poll, int fd) noexcept;
+void poll_remove(int poll, int fd) noexcept;
+int poll_wait(int poll) noexcept;  // sleeps until one of them is readable, and gives that
 struct ready {
   int fd = -1;
   bool readable = false;     // set by wait_ready: also at end of file and for errors
@@ -154,6 +160,7 @@ int allowed_cpus() noexcept;  // in the affinity mask
 int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept;
 bool join_thread(pthread_t, clock::time_point deadline) noexcept;  // false at the deadline
 void leave_thread(pthread_t) noexcept;                             // nobody will join it
+bool is_this_thread(pthread_t) noexcept;
 
 // ---- signals ------------------------------------------------------------------------------------------------------
 [[gnu::hot]] void block_signals() noexcept;

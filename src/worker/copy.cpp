@@ -11,6 +11,7 @@
 #include "worker/process_core.hpp"
 #include "worker/protocol.hpp"
 #include "worker/runtime.hpp"
+#include "worker/service.hpp"
 #include "worker/unit_name.hpp"
 
 namespace tandem::detail {
@@ -28,7 +29,8 @@ process_core::process_core(process_start options, copied_call call)
 }
 
 void process_core::copy(const copied_call& call) {
-  const bool threads_run = os::thread_count() > 1;
+  const worker::parked_service parked;
+  const bool threads_run = os::thread_count() - worker::service_threads() > 1;
   if (threads_run && !call.allow_threads) {
     throw unsafe_fork(
         "tandem: a copy of this program was asked for while other threads run: whatever lock one of them holds would "

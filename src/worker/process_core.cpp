@@ -196,6 +196,12 @@ bool process_core::wait_ended(clock::time_point deadline) noexcept {
   }
 }
 
+tandem::stop_source process_core::get_stop_source() {
+  const std::lock_guard lock(mutex_);
+  if (!source_) source_.emplace(stops_);
+  return *source_;
+}
+
 void process_core::join() { join_until(os::never); }
 
 bool process_core::join_until(clock::time_point deadline) {
@@ -534,7 +540,7 @@ std::optional<crash_report> process_handle::report() const {
 }
 bool process_handle::request_stop() const { return core_ && core().stops().request_stop(); }
 tandem::stop_source process_handle::get_stop_source() const {
-  return tandem::stop_source(core_ ? core().stops() : std::stop_source(std::nostopstate));
+  return core_ ? core().get_stop_source() : tandem::stop_source(std::stop_source(std::nostopstate));
 }
 const std::string& process_handle::name() const noexcept {
   static const std::string none;

@@ -42,6 +42,7 @@ class process_core final : public unit {
   bool of_this_process() const noexcept;
 
   std::stop_source& stops() noexcept { return stops_; }
+  tandem::stop_source get_stop_source();  // one for as long as this lives: other processes may have copies of it
   const std::string& name() const noexcept { return name_; }
   pid_t id() const noexcept { return pid_; }
   int pidfd() const noexcept { return pidfd_.get(); }
@@ -104,6 +105,7 @@ class process_core final : public unit {
   message result_;
   std::exception_ptr failure_;  // why the result could not be had
   std::optional<crash_report> report_;
+  std::optional<tandem::stop_source> source_;
   std::string errors_;  // the end of its standard error
 
   int rung_ = 0;                          // of the ladder: asked, terminated, killed

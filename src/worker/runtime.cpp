@@ -17,6 +17,7 @@
 #include "worker/fork_watch.hpp"
 #include "worker/fresh_image.hpp"
 #include "worker/server.hpp"
+#include "worker/service.hpp"
 
 namespace tandem::worker {
 
@@ -61,6 +62,8 @@ bool started_by_server() {
 
 bool called_by_program = false;  // init(), in main
 
+bool other_threads_run() { return os::thread_count() - service_threads() > 1; }
+
 }  // namespace
 
 runtime& runtime::make(init_options options) {
@@ -80,7 +83,7 @@ runtime& runtime::get() {
   if (runtime* made = current.load(std::memory_order_acquire)) return *made;
   const std::lock_guard lock(making);
   if (runtime* made = current.load(std::memory_order_acquire)) return *made;
-  if (!started_by_server() && os::thread_count() > 1) throw_threads_run("the first worker process was to start");
+  if (!started_by_server() && other_threads_run()) throw_threads_run("the first worker process was to start");
   return make({});
 }
 
@@ -105,7 +108,7 @@ void runtime::initialise(init_options options) {
     }
     return;
   }
-  if (os::thread_count() > 1) throw_threads_run("tandem::init() was called");
+  if (other_threads_run()) throw_threads_run("tandem::init() was called");
   make(std::move(options));
 }
 
@@ -120,6 +123,7 @@ void runtime::forget_connections() noexcept {
 // ---- the keeper ---------------------------------------------------------------------------------------------------
 
 void runtime::start_keeper() {
+  const parked_service parked;
   flush_before_copy(false);
   // A heap that grows only after the clone lies in two maps, each of which every start copies.
   void* volatile room = std::malloc(std::size_t{96} * 1024);
@@ -224,7 +228,7 @@ file_descriptor runtime::ask_keeper() {
       return std::move(answer.descriptor);
     }
     if (restarted) throw tandem::error("tandem: the keeper of the fork server died twice in a row");
-    if (os::thread_count() > 1) {
+    if (other_threads_run()) {
       throw not_initialised(
           "tandem: both the fork server and its keeper were killed, and they cannot be made again while other threads "
           "run. "

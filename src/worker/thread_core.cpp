@@ -82,6 +82,12 @@ pid_t thread_core::id() const noexcept {
   }
 }
 
+tandem::stop_source thread_core::get_stop_source() {
+  const std::lock_guard lock(sourcing_);
+  if (!source_) source_.emplace(stops_);
+  return *source_;
+}
+
 void thread_core::join() { join_until(os::never); }
 
 bool thread_core::join_until(clock::time_point deadline) {

@@ -231,6 +231,56 @@ TYPED_TEST(starts, loses_no_descriptor_that_nobody_took) {
   dropped.join();
 }
 
+// ---- stops --------------------------------------------------------------------------------------------------------
+
+void wait_for(const std::stop_token& token) {
+  while (!token.stop_requested()) std::this_thread::yield();
+}
+
+TYPED_TEST(starts, hears_a_stop_source_that_it_was_given) {
+  tandem::stop_source ours;
+  process p(
+      TypeParam::options(),
+      [](tandem::stop_source theirs) {
+        wait_for(theirs.get_token());
+        return theirs.stop_requested();
+      },
+      ours);
+  EXPECT_TRUE(ours.request_stop());
+  EXPECT_TRUE(p.get());
+}
+
+TYPED_TEST(starts, makes_a_request_that_the_program_hears) {
+  tandem::stop_source ours;
+  process asked(
+      TypeParam::options(), [](const tandem::stop_source& s) { wait_for(s.get_token()); }, ours);
+  process asking(
+      TypeParam::options(), [](tandem::stop_source s) { return s.request_stop(); }, ours);
+  EXPECT_TRUE(asking.get());
+  wait_for(ours.get_token());
+  asked.join();
+  EXPECT_FALSE(ours.request_stop());
+}
+
+TYPED_TEST(starts, hears_a_stop_that_was_requested_before) {
+  tandem::stop_source ours;
+  ours.request_stop();
+  process p(
+      TypeParam::options(), [](const tandem::stop_source& s) { wait_for(s.get_token()); }, ours);
+  p.get();
+}
+
+TYPED_TEST(starts, asks_another_process_for_a_stop) {
+  process worked(TypeParam::options(), [](std::stop_token stop) {
+    wait_for(stop);
+    return 3;
+  });
+  process supervisor(
+      TypeParam::options(), [](tandem::stop_source s) { s.request_stop(); }, worked.get_stop_source());
+  supervisor.get();
+  EXPECT_EQ(worked.get(), 3);
+}
+
 // ---- where it runs ------------------------------------------------------------------------------------------------
 
 template <class T>

@@ -2,6 +2,7 @@
 // What a unit of execution calls, and what that gives. As std::jthread: decayed copies, and a stop_token first if the
 // function takes one.
 #include <concepts>
+#include <functional>
 #include <stop_token>
 #include <type_traits>
 #include <utility>
@@ -42,6 +43,29 @@ template <class F, class... A>
 concept callable_with = requires {
   typename call<std::decay_t<F>, std::decay_t<A>...>::type;
 };
+
+/// True if the call gives an R, or R is void: then what it gives is dropped.
+template <class R, class F, class... A>
+concept gives_result = callable_with<F, A...> &&
+    (std::is_void_v<R> || std::is_convertible_v<typename call<std::decay_t<F>, std::decay_t<A>...>::type, R>);
+
+/// Refuses to compile, in a readable sentence, if the call can be made but gives no R.
+template <class R, class F, class... A>
+constexpr void require_result() {
+  static_assert(!callable_with<F, A...> || gives_result<R, F, A...>,
+                "tandem: this function returns something else than the thread or process is declared for: write the "
+                "type that it returns, or leave it to be deduced");
+}
+
+/// As std::invoke, with the result as an R.
+template <class R, class F, class... A>
+R call_as(F&& f, A&&... arguments) {
+  if constexpr (std::is_void_v<R>) {
+    static_cast<void>(std::invoke(std::forward<F>(f), std::forward<A>(arguments)...));
+  } else {
+    return std::invoke(std::forward<F>(f), std::forward<A>(arguments)...);
+  }
+}
 
 /// Stands for the result of a call that is not possible, so that the error can be a sentence.
 template <class F, class... A>

@@ -95,9 +95,9 @@ void run_call(reader& in, writer& out) {
   finish(in);
   const auto call = [&](auto&... argument) -> R {
     if constexpr (takes_token<F, A...>) {
-      return std::invoke(std::move(f), worker_stop_token(), pass_argument<A>(argument)...);
+      return call_as<R>(std::move(f), worker_stop_token(), pass_argument<A>(argument)...);
     } else {
-      return std::invoke(std::move(f), pass_argument<A>(argument)...);
+      return call_as<R>(std::move(f), pass_argument<A>(argument)...);
     }
   };
   if constexpr (std::is_void_v<R>) {
@@ -120,19 +120,42 @@ message make_call(const F& f, const A&... arguments) {
   return take_message(std::move(out));
 }
 
+/// An argument of a call in a copy of the program. Handles are passed as to any other process: those that this process
+/// has in its memory are its own.
+template <class A>
+struct kept_argument {
+  A value;
+  explicit kept_argument(A&& a) : value(std::move(a)) {}
+  A& get() noexcept { return value; }
+};
+template <class A>
+requires(carries_handles<A>&& transferable<A>) struct kept_argument<A> {
+  message sent;
+  std::optional<A> received = {};
+  explicit kept_argument(const A& a) {
+    writer out;
+    out(a);
+    sent = take_message(std::move(out));
+  }
+  A& get() {
+    reader in = make_reader(sent.bytes, sent.handles);
+    return received.emplace(read_value<A>(in));
+  }
+};
+
 /// Calls `f` in a copy of the program, and encodes what it returned.
 template <class R, class F, class... A>
 struct call_in_copy {
   F f;
-  std::tuple<A...> arguments;
+  std::tuple<kept_argument<A>...> arguments;
 
   static void run(void* self, message& result) {
     auto& call = *static_cast<call_in_copy*>(self);
     const auto invoke = [&](auto&... argument) -> R {
       if constexpr (takes_token<F, A...>) {
-        return std::invoke(std::move(call.f), worker_stop_token(), std::move(argument)...);
+        return call_as<R>(std::move(call.f), worker_stop_token(), std::move(argument.get())...);
       } else {
-        return std::invoke(std::move(call.f), std::move(argument)...);
+        return call_as<R>(std::move(call.f), std::move(argument.get())...);
       }
     };
     if constexpr (std::is_void_v<R>) {

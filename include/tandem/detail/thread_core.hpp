@@ -13,6 +13,7 @@
 #include <tandem/crash_report.hpp>
 #include <tandem/detail/export.hpp>
 #include <tandem/detail/unit.hpp>
+#include <tandem/stop_source.hpp>
 
 namespace tandem::detail {
 
@@ -31,8 +32,9 @@ class TANDEM_EXPORT thread_core : public unit {
   pthread_t handle() const noexcept { return handle_; }
   const std::string& name() const noexcept { return name_; }
   std::stop_source& stops() noexcept { return stops_; }
-  void leave_the_value_once();  // std::future_error the second time
-  [[noreturn]] void rethrow();  // what the function threw, or worker_exited
+  tandem::stop_source get_stop_source();  // one for as long as this lives: other processes may have copies of it
+  void leave_the_value_once();            // std::future_error the second time
+  [[noreturn]] void rethrow();            // what the function threw, or worker_exited
   bool of_this_process() const noexcept;
 
   worker_info describe() const override;
@@ -58,6 +60,8 @@ class TANDEM_EXPORT thread_core : public unit {
   std::atomic<bool> joined_{false};
   std::timed_mutex joining_;
   std::atomic<bool> value_taken_{false};
+  std::mutex sourcing_;
+  std::optional<tandem::stop_source> source_;
   unsigned epoch_;
 };
 
