@@ -55,7 +55,7 @@ TEST_F(cli, demo_with_input_or_errors_closed) {
 
 TEST_F(cli, lost_output_is_an_error) {
   for (const std::string command :
-       {"demo", "demo --explain", "--help", "--version", "demo --help", "doctor", "doctor --json"}) {
+       {"demo", "demo --explain", "--help", "--version", "demo --help", "doctor", "doctor --json", "compare --help"}) {
     for (const auto& [redirection, why] :
          {std::pair(" >&-", "Bad file descriptor"), std::pair(" >/dev/full", "No space left on device"),
           std::pair(" <&- >&-", "Bad file descriptor")}) {
@@ -86,12 +86,15 @@ TEST_F(cli, help) {
     EXPECT_EQ(done.code, 0);
     EXPECT_EQ(done.err, "");
     EXPECT_THAT(done.out, HasSubstr("Usage: tandem"));
-    for (const char* name : {"demo", "doctor"}) EXPECT_THAT(done.out, HasSubstr(name));
+    for (const char* name : {"demo", "doctor", "compare"}) EXPECT_THAT(done.out, HasSubstr(name));
     EXPECT_THAT(done.out, HasSubstr("--version"));
   }
   const std::vector<std::pair<std::vector<std::string>, std::string>> subcommands = {
       {{"demo"}, "--explain"},
       {{"doctor"}, "--json"},
+      {{"compare"}, "creation"},
+      {{"compare", "creation"}, "--large"},
+      {{"compare", "memory"}, "--workers"},
   };
   for (const auto& [words, option] : subcommands) {
     SCOPED_TRACE(testing::PrintToString(words));
@@ -118,6 +121,15 @@ TEST_F(cli, misuse_is_said_in_one_sentence) {
       {{""}, "there is no subcommand ''"},
       {{"doctor", "--nothing"}, "--nothing"},
       {{"doctor", "nothing"}, "nothing"},
+      {{"compare"}, "creation or memory"},
+      {{"compare", "nothing"}, "nothing"},
+      {{"compare", "creation", "--nothing"}, "--nothing"},
+      {{"compare", "creation", "--rounds", "0"}, "--rounds"},
+      {{"compare", "creation", "--runs", "some"}, "--runs"},
+      {{"compare", "creation", "--runs"}, "--runs"},
+      {{"compare", "memory", "--workers", "0"}, "--workers"},
+      {{"compare", "memory", "--workers", "100000"}, "--workers"},
+      {{"compare", "memory", "--mib", "-1"}, "--mib"},
   };
   for (const auto& [arguments, expected] : cases) {
     SCOPED_TRACE(testing::PrintToString(arguments));

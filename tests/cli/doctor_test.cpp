@@ -157,12 +157,12 @@ TEST_F(doctor, shows_the_memory_limit_of_a_group_above) {
   if (!is_root() || !fs::create_directory(group, error)) GTEST_SKIP() << "no memory group can be made here";
   const ran done = run({"/bin/sh", "-c",
                         "echo 512M > \"$0/memory.limit_in_bytes\" && mkdir \"$0/below\" &&"
-                        " echo $$ > \"$0/below/cgroup.procs\" && exec \"$1\" doctor",
+                        " echo $$ > \"$0/below/cgroup.procs\" && \"$1\" doctor; \"$1\" compare creation --large",
                         group, TANDEM_PROGRAM});
   EXPECT_TRUE(eventually([&] { return fs::remove(group / "below", error) && fs::remove(group, error); }));
   EXPECT_THAT(done.out, ContainsRegex("memory limit +512 MiB "));
-  EXPECT_EQ(done.code, 0);
-  EXPECT_EQ(done.err, "");
+  EXPECT_EQ(done.code, 1);
+  EXPECT_EQ(done.err, "tandem: there is not enough memory for a host of 4 GiB\n");
 }
 
 TEST_F(doctor, as_nobody) {

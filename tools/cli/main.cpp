@@ -6,8 +6,10 @@
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
+#include "creation.hpp"
 #include "demo.hpp"
 #include "doctor.hpp"
+#include "memory_table.hpp"
 #include "output.hpp"
 
 namespace {
@@ -32,6 +34,8 @@ struct request {
   std::function<int()> what = {};  // empty: nothing was asked for
   bool json = false;
   bool explain = false;
+  cli::creation_options creation = {};
+  cli::memory_options memory = {};
 };
 
 void add_demo(CLI::App& app, request& asked) {
@@ -53,6 +57,41 @@ void add_doctor(CLI::App& app, request& asked) {
   });
 }
 
+void add_creation(CLI::App& compare, request& asked) {
+  CLI::App* creation = compare.add_subcommand("creation", "What it takes to start and to join a thread or a process.");
+  creation->add_option("--rounds", asked.creation.rounds, "in each of them, everything has its turn")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  creation->add_option("--runs", asked.creation.runs, "starts in each turn, fewer where they take long")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  creation->add_flag("--large", asked.creation.large, "also in a host that holds 4 GiB");
+  creation->add_flag("--json", asked.creation.json, "the same as JSON");
+  creation->callback([&asked] {
+    asked.what = [&asked] {
+      cli::compare_creation(asked.creation);
+      return succeeded;
+    };
+  });
+}
+
+void add_memory(CLI::App& compare, request& asked) {
+  CLI::App* memory = compare.add_subcommand("memory", "What a thread or a process holds of memory.");
+  memory->add_option("--workers", asked.memory.workers, "so many threads, and so many processes")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  memory->add_option("--mib", asked.memory.mib, "data of the program, which all of them read")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  memory->add_flag("--json", asked.memory.json, "the same as JSON");
+  memory->callback([&asked] {
+    asked.what = [&asked] {
+      cli::compare_memory(asked.memory);
+      return succeeded;
+    };
+  });
+}
+
 // What was asked for, the innermost subcommand, has the help that is meant.
 std::string help_of(const CLI::App& app) {
   const CLI::App* inner = &app;
@@ -70,6 +109,9 @@ int run(int argc, char** argv) {
   request asked;
   add_demo(app, asked);
   add_doctor(app, asked);
+  CLI::App* compare = app.add_subcommand("compare", "Measures threads beside processes, on this machine.");
+  add_creation(*compare, asked);
+  add_memory(*compare, asked);
   app.allow_extras();  // named below; set here, since subcommands begin with what the program has
 
   try {
@@ -88,7 +130,7 @@ int run(int argc, char** argv) {
     return misuse(fmt::format("there is no {} '{}'", kind, unknown.front()));
   }
   if (asked.what) return asked.what();
-  return misuse("no subcommand was given");
+  return misuse(compare->parsed() ? "say what to compare, creation or memory" : "no subcommand was given");
 }
 
 }  // namespace
