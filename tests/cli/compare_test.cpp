@@ -28,8 +28,13 @@ ran in_little_memory(const std::string& arguments) {
   return run({"/bin/sh", "-c", std::string("ulimit -v 900000; exec '") + TANDEM_PROGRAM + "' " + arguments});
 }
 
-const std::vector<std::string> contestants = {"std::thread", "tandem::thread", "fork", "posix_spawn /bin/true",
-                                              "tandem::process, fork_server"};
+const std::vector<std::string> contestants = {"std::thread",
+                                              "tandem::thread",
+                                              "fork",
+                                              "posix_spawn",
+                                              "tandem::process, fork_server",
+                                              "tandem::process, fork_options",
+                                              "tandem::process, spawn"};
 
 TEST_F(compare, creation_shows_a_row_for_each_contestant_and_host) {
   const ran done = in_shell(few);
@@ -57,7 +62,8 @@ TEST_F(compare, creation_as_json) {
   EXPECT_EQ(in_json(done.out, "[r for r in d['rows'] if r['raw'] and not r['ratio'] > 0]"), "[]");
   EXPECT_EQ(in_json(done.out,
                     "{(r['name'], r['raw']) for r in d['rows'] if r['name'].startswith('tandem::')}"
-                    " == {('tandem::thread', 'std::thread'), ('tandem::process, fork_server', 'fork')}"),
+                    " == {('tandem::thread', 'std::thread'), ('tandem::process, fork_server', 'fork'),"
+                    " ('tandem::process, fork_options', 'fork'), ('tandem::process, spawn', 'posix_spawn')}"),
             "True");
 }
 

@@ -8,6 +8,7 @@
 #include <tandem/process.hpp>
 #include <tandem/thread.hpp>
 
+#include "fresh_image.hpp"
 #include "kernel/raw.hpp"
 
 namespace cli {
@@ -28,14 +29,26 @@ void tandem_process() {
   unit.join();
 }
 
+void spawned_process() {
+  tandem::process unit(as_fresh_image(), nothing);
+  unit.join();
+}
+
+void copied_process() {
+  tandem::process unit(tandem::fork_options{}, nothing);
+  unit.join();
+}
+
 void spawn_true() { kernel::spawn_and_wait("/bin/true"); }
 
 constexpr contestant all[] = {
     {"std::thread", nullptr, where::plain_copy, std_thread},
     {"tandem::thread", "std::thread", where::here, tandem_thread},
     {"fork", nullptr, where::plain_copy, kernel::fork_and_wait},
-    {"posix_spawn /bin/true", "fork", where::plain_copy, spawn_true},
+    {"posix_spawn", "fork", where::plain_copy, spawn_true},
     {"tandem::process, fork_server", "fork", where::here, tandem_process},
+    {"tandem::process, fork_options", "fork", where::here, copied_process},
+    {"tandem::process, spawn", "posix_spawn", where::here, spawned_process},
 };
 
 }  // namespace

@@ -160,8 +160,8 @@ std::string as_json(const std::vector<host>& hosts, const host& h, std::size_t i
 }
 
 constexpr const char* explanation = R"(
-A run is one start and the wait for its end, of what does nothing. Raw ones (std::thread, fork,
-posix_spawn) run in a copy of this program that tandem is not in; it holds the same memory.
+A run is one start and the wait for its end, of what does nothing. Raw ones (std::thread, fork, and
+posix_spawn of /bin/true) run in a copy of this program without tandem that holds the same memory.
 fork copies the tables of that memory; the fork server was made before it was touched, and does not.
 Growth is the cost in that host by the cost in one that holds nothing.
 )";

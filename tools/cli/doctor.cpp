@@ -12,7 +12,6 @@ namespace cli {
 
 namespace {
 
-// The start methods come last: what they start must not be there when the others are tried in copies of this program.
 std::vector<section> examine() {
   return {kernel_calls(), fences(), control_groups(), memory(), limits(), start_methods()};
 }

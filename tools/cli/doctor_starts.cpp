@@ -1,10 +1,12 @@
-#include <exception>
+#include <cerrno>
 
 #include <tandem/init.hpp>
 #include <tandem/process.hpp>
 #include <tandem/thread.hpp>
 
 #include "findings.hpp"
+#include "fresh_image.hpp"
+#include "kernel/child.hpp"
 #include "text_files.hpp"
 
 namespace cli {
@@ -24,29 +26,41 @@ int by_fork_server() {
   return unit.get();
 }
 
-// Each is really started, and its value fetched. In this order: the fork server is made while no other thread runs.
+int by_spawn() {
+  tandem::init();
+  tandem::process unit(as_fresh_image(), successor, 41);
+  return unit.get();
+}
+
+int by_fork_options() {
+  tandem::init();
+  tandem::process unit(tandem::fork_options{}, successor, 41);
+  return unit.get();
+}
+
+// Each is really started, and its value fetched.
 struct start_method {
   const char* name;
   int (*value_of_42)();
   need how_much;
-  const char* if_it_works;
 };
 
 constexpr start_method methods[] = {
-    {"process, fork_server", by_fork_server, need::required, "One was started, and its value came back."},
-    {"thread", by_thread, need::required, "One was started, and its value came back."},
+    {"thread", by_thread, need::required},
+    {"process, fork_server", by_fork_server, need::required},
+    {"process, spawn", by_spawn, need::optional},
+    {"process, fork_options", by_fork_options, need::optional},
 };
 
+// In a child, as all that is tried: what kills it, and what it leaves behind, are the child's.
 finding tried(const start_method& method) {
   const bool needed = method.how_much == need::required;
-  try {
-    if (method.value_of_42() == 42) return {method.name, answer::yes, {}, method.if_it_works, needed};
-    return {method.name, answer::no, {}, "One was started, and a wrong value came back.", needed};
-  } catch (const std::exception& e) {
-    std::string said = printable(e.what());
-    if (!said.ends_with('.')) said += '.';
-    return {method.name, answer::no, {}, "Starting one failed: " + said, needed};
-  }
+  const kernel::tried done = kernel::in_child([&] { return method.value_of_42() == 42 ? 0 : -EPROTO; });
+  if (done.worked()) return {method.name, answer::yes, {}, "One was started, and its value came back.", needed};
+  if (done.said.empty()) return {method.name, answer::no, done.why(), "None can be started in this way.", needed};
+  std::string meaning = "Starting one failed: " + printable(done.said);
+  if (!meaning.ends_with('.')) meaning += '.';
+  return {method.name, answer::no, {}, meaning, needed};
 }
 
 }  // namespace

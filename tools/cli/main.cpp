@@ -9,6 +9,7 @@
 #include "creation.hpp"
 #include "demo.hpp"
 #include "doctor.hpp"
+#include "fresh_image.hpp"
 #include "memory_table.hpp"
 #include "output.hpp"
 
@@ -137,6 +138,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
+    cli::serve_if_fresh_image();
     cli::keep_standard_streams();
     return run(argc, argv);
   } catch (const std::exception& error) {

@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <linux/sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,11 +30,14 @@ int result_of(long call) { return call < 0 ? -errno : 0; }
 
 int pidfd_of(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
 
-// A child that waits to be killed.
+// A child that waits to be killed; it ends with the caller, which a filter may kill at any call.
 pid_t waiting_child() {
+  const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child == 0) {
-    for (;;) ::pause();
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (::getppid() == parent) ::pause();
+    ::_exit(0);
   }
   return child;
 }

@@ -7,7 +7,9 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <exception>
 #include <new>
+#include <string_view>
 
 namespace cli::kernel {
 
@@ -15,13 +17,21 @@ namespace {
 
 constexpr unsigned most_seconds = 5;
 
-void run(const probe& what, int& result) noexcept {
+struct notes {
+  int result = -ECHILD;
+  char said[512] = {};
+};
+
+void run(const probe& what, notes& left) noexcept {
   std::signal(SIGALRM, SIG_DFL);
   ::alarm(most_seconds);
   try {
-    result = what();
+    left.result = what();
+  } catch (const std::exception& e) {
+    left.result = -ECANCELED;
+    std::string_view(e.what()).copy(left.said, sizeof left.said - 1);
   } catch (...) {
-    result = -ENOMEM;
+    left.result = -ECANCELED;
   }
 }
 
@@ -36,18 +46,18 @@ std::string tried::why() const {
   return (untried ? "not tried: " : "") + (name != nullptr ? std::string(name) : "error " + std::to_string(error));
 }
 
-tried in_child(const probe& what) noexcept {
+tried in_child(const probe& what) {
   tried done;
-  void* page = ::mmap(nullptr, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* page = ::mmap(nullptr, sizeof(notes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) {
     done.error = errno;
     done.untried = true;
     return done;
   }
-  int& result = *new (page) int(-ECHILD);
+  notes& left = *new (page) notes;
   const pid_t child = ::fork();
   if (child == 0) {
-    run(what, result);
+    run(what, left);
     ::_exit(0);
   }
   int status = 0;
@@ -58,10 +68,11 @@ tried in_child(const probe& what) noexcept {
     while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     if (WIFSIGNALED(status)) done.signal = WTERMSIG(status);
-    if (result < 0) done.error = -result;
-    if (result >= 0) done.value = result;
+    if (left.result < 0) done.error = -left.result;
+    if (left.result >= 0) done.value = left.result;
+    done.said = left.said;
   }
-  ::munmap(page, sizeof(int));
+  ::munmap(page, sizeof(notes));
   return done;
 }
 
