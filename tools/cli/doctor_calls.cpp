@@ -23,8 +23,8 @@ section kernel_calls() {
        "A signal reaches the process that it was meant for, or nobody.",
        "Processes cannot be sent signals, nor killed when they do not stop.", need::required},
       {"clone3", kernel::call_clone3,  //
-       "The fork server is invisible to what else this program waits for.",
-       "The fork server is made by fork: a wait for any child, elsewhere in the program, may see it end."},
+       "A wait for any child, elsewhere in the program, does not see the keeper of the fork server.",
+       "The keeper of the fork server is made by fork: a wait for any child may see it end."},
       {"close_range", kernel::call_close_range,  //
        "Closing many descriptors costs one call.",
        "Descriptors are closed one by one, which makes starts dearer where many are open."},
