@@ -5,52 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "support/run_program.hpp"
-#include "support/watchdog.hpp"
+#include "program.hpp"
 
 namespace {
 
-using tandem::test::ran;
+using namespace tandem::test;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::MatchesRegex;
-using testing::StartsWith;
 using testing::UnorderedElementsAre;
-
-class cli : public testing::Test {
- private:
-  tandem::test::watchdog watchdog_{50};
-};
-
-ran tandem_with(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), TANDEM_PROGRAM);
-  return tandem::test::run(arguments);
-}
-
-/// `tandem` as the shell runs it, with redirections.
-ran in_shell(const std::string& arguments) {
-  return tandem::test::run({"/bin/sh", "-c", std::string("exec '") + TANDEM_PROGRAM + "' " + arguments});
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = text.find('\n', at);
-    if (end == std::string::npos) {
-      lines.push_back(text.substr(at) + " (no end of line)");
-      break;
-    }
-    lines.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return lines;
-}
-
-void expect_one_sentence(const std::string& text) {
-  EXPECT_THAT(lines_of(text), testing::SizeIs(1)) << text;
-  EXPECT_THAT(text, StartsWith("tandem: "));
-  EXPECT_THAT(text, EndsWith("\n"));
-}
 
 void expect_the_demo(std::vector<std::string> lines) {
   ASSERT_EQ(lines.size(), 5u);
@@ -91,7 +54,8 @@ TEST_F(cli, demo_with_input_or_errors_closed) {
 }
 
 TEST_F(cli, lost_output_is_an_error) {
-  for (const std::string command : {"demo", "demo --explain", "--help", "--version", "demo --help"}) {
+  for (const std::string command :
+       {"demo", "demo --explain", "--help", "--version", "demo --help", "doctor", "doctor --json", "compare --help"}) {
     for (const auto& [redirection, why] :
          {std::pair(" >&-", "Bad file descriptor"), std::pair(" >/dev/full", "No space left on device"),
           std::pair(" <&- >&-", "Bad file descriptor")}) {
@@ -122,13 +86,27 @@ TEST_F(cli, help) {
     EXPECT_EQ(done.code, 0);
     EXPECT_EQ(done.err, "");
     EXPECT_THAT(done.out, HasSubstr("Usage: tandem"));
-    EXPECT_THAT(done.out, HasSubstr("demo"));
+    for (const char* name : {"demo", "doctor", "compare"}) EXPECT_THAT(done.out, HasSubstr(name));
     EXPECT_THAT(done.out, HasSubstr("--version"));
   }
-  const ran done = tandem_with({"demo", "--help"});
-  EXPECT_EQ(done.code, 0);
-  EXPECT_THAT(done.out, HasSubstr("Usage: tandem demo"));
-  EXPECT_THAT(done.out, HasSubstr("--explain"));
+  const std::vector<std::pair<std::vector<std::string>, std::string>> subcommands = {
+      {{"demo"}, "--explain"},
+      {{"doctor"}, "--json"},
+      {{"compare"}, "creation"},
+      {{"compare", "creation"}, "--large"},
+      {{"compare", "memory"}, "--workers"},
+  };
+  for (const auto& [words, option] : subcommands) {
+    SCOPED_TRACE(testing::PrintToString(words));
+    std::vector<std::string> arguments = words;
+    arguments.emplace_back("--help");
+    const ran done = tandem_with(arguments);
+    EXPECT_EQ(done.code, 0);
+    std::string usage = "Usage: tandem";
+    for (const std::string& word : words) usage += " " + word;
+    EXPECT_THAT(done.out, HasSubstr(usage));
+    EXPECT_THAT(done.out, HasSubstr(option));
+  }
 }
 
 TEST_F(cli, misuse_is_said_in_one_sentence) {
@@ -141,6 +119,17 @@ TEST_F(cli, misuse_is_said_in_one_sentence) {
       {{"demo", "--nothing"}, "--nothing"},
       {{"demo", "nothing"}, "nothing"},
       {{""}, "there is no subcommand ''"},
+      {{"doctor", "--nothing"}, "--nothing"},
+      {{"doctor", "nothing"}, "nothing"},
+      {{"compare"}, "creation or memory"},
+      {{"compare", "nothing"}, "nothing"},
+      {{"compare", "creation", "--nothing"}, "--nothing"},
+      {{"compare", "creation", "--rounds", "0"}, "--rounds"},
+      {{"compare", "creation", "--runs", "some"}, "--runs"},
+      {{"compare", "creation", "--runs"}, "--runs"},
+      {{"compare", "memory", "--workers", "0"}, "--workers"},
+      {{"compare", "memory", "--workers", "100000"}, "--workers"},
+      {{"compare", "memory", "--mib", "-1"}, "--mib"},
   };
   for (const auto& [arguments, expected] : cases) {
     SCOPED_TRACE(testing::PrintToString(arguments));

@@ -1,0 +1,2 @@
+#include "calls.hpp"
+#include "os/kernel.hpp"

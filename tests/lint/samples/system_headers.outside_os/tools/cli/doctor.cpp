@@ -1,0 +1,3 @@
+#include <sys/prctl.h>
+#include <string>
+long f() { return syscall(1); }

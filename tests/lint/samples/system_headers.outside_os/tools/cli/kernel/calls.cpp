@@ -1,0 +1,3 @@
+#include <sys/syscall.h>
+#include <unistd.h>
+long f() { return syscall(1); }
