@@ -160,7 +160,6 @@ int allowed_cpus() noexcept;  // in the affinity mask
 int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept;
 bool join_thread(pthread_t, clock::time_point deadline) noexcept;  // false at the deadline
 void leave_thread(pthread_t) noexcept;                             // nobody will join it
-bool is_this_thread(pthread_t) noexcept;
 
 // ---- signals ------------------------------------------------------------------------------------------------------
 [[gnu::hot]] void block_signals() noexcept;

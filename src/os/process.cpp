@@ -203,8 +203,6 @@ int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept
 
 void leave_thread(pthread_t thread) noexcept { ::pthread_detach(thread); }
 
-bool is_this_thread(pthread_t thread) noexcept { return ::pthread_equal(thread, ::pthread_self()) != 0; }
-
 bool join_thread(pthread_t thread, clock::time_point deadline) noexcept {
   if (deadline == never) return ::pthread_join(thread, nullptr) == 0;
   const auto since = std::max(nanoseconds::zero(), nanoseconds(deadline.time_since_epoch())).count();

@@ -103,11 +103,12 @@ void process_core::start(const message& call) {
 
 // All but those that go with the start itself. False if the server is gone.
 bool process_core::send_handles(std::span<const file_descriptor>& handles) {
-  while (handles.size() > worker::most_handles_at_once) {
+  worker::request asked{worker::request_kind::handles, slot_, worker::bit(worker::start_flag::first_handles), 0};
+  for (; handles.size() > worker::most_handles_at_once; asked.flags = 0) {
     std::vector<int> now;
     for (const file_descriptor& fd : handles.first(worker::most_handles_at_once)) now.push_back(fd.get());
     handles = handles.subspan(worker::most_handles_at_once);
-    const auto answer = link_->ask({worker::request_kind::handles, slot_}, {}, now);
+    const auto answer = link_->ask(asked, {}, now);
     if (answer.how != worker::server_link::outcome::answered) return false;
     if (answer.said.error != 0) throw_refused(answer.said);
   }

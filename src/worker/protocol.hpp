@@ -23,13 +23,19 @@ enum class request_kind : std::uint32_t {
   abandon,  // ends a worker whose pidfd did not arrive
 };
 
-enum class start_flag : std::uint32_t { none = 0, body_in_memfd = 1, fresh_image = 2, capture_stderr = 4 };
+enum class start_flag : std::uint32_t {
+  none = 0,
+  body_in_memfd = 1,
+  fresh_image = 2,
+  capture_stderr = 4,
+  first_handles = 8
+};
 constexpr std::uint32_t bit(start_flag f) { return static_cast<std::uint32_t>(f); }
 
 struct request {
   request_kind kind{};
   std::uint32_t slot = 0;
-  std::uint32_t flags = 0;    // of start
+  std::uint32_t flags = 0;    // of start, and first_handles of handles
   std::uint32_t handles = 0;  // of start: how many belong to the call, those sent before included
 };
 

@@ -216,7 +216,9 @@ void server::keep_handles(client& c, const request& asked, os::message& got) {
     return send_failure(c, "recvmsg", EMFILE);
   }
   closed_for_ = nullptr;
-  append(c.calls[asked.slot], got.descriptors);
+  std::vector<file_descriptor>& handles = c.calls[asked.slot];
+  if ((asked.flags & bit(start_flag::first_handles)) != 0) handles.clear();  // of a start that never came
+  append(handles, got.descriptors);
   send_reply(c, {});
 }
 
@@ -236,6 +238,7 @@ void server::start(client& c, const request& asked, std::span<const std::byte> r
   }
   const std::size_t before_handles = wants(start_flag::body_in_memfd) ? 1 : 0;
   if (got.descriptors.size() < before_handles) return send_failure(c, "recvmsg", EMFILE);
+  if (got.descriptors.size() - before_handles == asked.handles) begin.handles.clear();  // those were of another start
   append(begin.handles, std::span(got.descriptors).subspan(before_handles));
   if (got.descriptors_lost || begin.handles.size() != asked.handles) return send_failure(c, "recvmsg", EMFILE);
   begin.self.page = map_page(c, asked.slot);
@@ -245,7 +248,7 @@ void server::start(client& c, const request& asked, std::span<const std::byte> r
   file_descriptor ledger;
   if (wants(start_flag::fresh_image)) {
     ledger = file_descriptor(os::duplicate(c.ledger_fd));
-    if (!ledger) return send_failure(c, "fcntl(F_DUPFD_CLOEXEC)", EMFILE);
+    if (!ledger) return send_failure(c, "fcntl(F_DUPFD_CLOEXEC)", -ledger.get());
     begin.fresh_image = true;
     begin.slot = asked.slot;
     begin.ledger = ledger.get();
@@ -432,9 +435,10 @@ void server::reap() {
     if (found == nullptr) continue;  // an orphan, after the keeper's death
     clone ended = std::move(*found);
     workers_.erase(workers_.begin() + (found - workers_.data()));
+    std::string errors = taps_.empty() ? std::string() : taps_.end_of(child.pid);
     if (ended.owner == nullptr) continue;
     if (ended.result.memfd) ended.owner->results[ended.slot] = std::move(ended.result);
-    if (!taps_.empty()) ended.owner->errors[ended.slot] = taps_.end_of(child.pid);
+    if (!errors.empty()) ended.owner->errors[ended.slot] = std::move(errors);
     ending_line& line = ended.owner->line(ended.slot);
     line.value = child.value;
     line.cpu_ns = child.cpu_ns;

@@ -26,6 +26,7 @@ struct service {
 };
 
 std::atomic<service*> current{nullptr};
+thread_local bool in_service_thread = false;
 
 // In a copy of the process thread and locks are the original's: a fresh one is begun, and the old one is left alone.
 service& the_service() {
@@ -52,6 +53,7 @@ std::shared_ptr<listener> take_listener(service& s, int descriptor) {
 void* run(void* argument) {
   service& s = *static_cast<service*>(argument);
   os::name_thread("tandem-service");
+  in_service_thread = true;
   for (;;) {
     const int ready = os::poll_wait(s.poll.get());  // the one place where it sleeps
     const std::lock_guard awake(s.awake);
@@ -61,18 +63,38 @@ void* run(void* argument) {
   }
 }
 
-void start(service& s) {
-  if (!s.poll) {
-    s.poll = file_descriptor(static_cast<int>(os::check(os::make_poll(), "epoll_create1")));
-    s.wake = file_descriptor(static_cast<int>(os::check(os::make_event(), "eventfd")));
-    os::check(os::poll_add(s.poll.get(), s.wake.get()), "epoll_ctl");
+// All of it, or nothing.
+void open(service& s) {
+  file_descriptor poll(static_cast<int>(os::check(os::make_poll(), "epoll_create1")));
+  file_descriptor wake(static_cast<int>(os::check(os::make_event(), "eventfd")));
+  os::check(os::poll_add(poll.get(), wake.get()), "epoll_ctl");
+  s.poll = std::move(poll);
+  s.wake = std::move(wake);
+}
+
+void close(service& s) noexcept {
+  s.poll = {};
+  s.wake = {};
+}
+
+void add(service& s, int descriptor, std::weak_ptr<listener> one) {
+  const std::lock_guard lock(s.mutex);
+  s.listeners.emplace(descriptor, std::move(one));
+  if (const int failed = os::poll_add(s.poll.get(), descriptor)) {
+    s.listeners.erase(descriptor);
+    os::throw_failed("epoll_ctl", -failed);
   }
+}
+
+void start(service& s, int first) {
   s.running.store(true);
   const os::signal_guard blocked;  // the thread inherits the mask: signals are for the user's threads
-  if (const int failed = os::start_thread(&run, &s, s.thread); failed < 0) {
-    s.running.store(false);
-    os::throw_failed("pthread_create", -failed, "the thread that listens for other processes could not be started");
-  }
+  const int failed = os::start_thread(&run, &s, s.thread);
+  if (failed >= 0) return;
+  s.running.store(false);
+  const std::lock_guard lock(s.mutex);
+  s.listeners.erase(first);
+  os::throw_failed("pthread_create", -failed, "the thread that listens for other processes could not be started");
 }
 
 }  // namespace
@@ -80,12 +102,14 @@ void start(service& s) {
 void listen(int descriptor, std::weak_ptr<listener> one) {
   service& s = the_service();
   const std::lock_guard starting(s.lifecycle);
-  const std::lock_guard lock(s.mutex);
-  if (!s.running.load()) start(s);
-  s.listeners.emplace(descriptor, std::move(one));
-  if (const int failed = os::poll_add(s.poll.get(), descriptor)) {
-    s.listeners.erase(descriptor);
-    os::throw_failed("epoll_ctl", -failed);
+  if (s.running.load()) return add(s, descriptor, std::move(one));
+  open(s);
+  try {
+    add(s, descriptor, std::move(one));
+    start(s, descriptor);
+  } catch (...) {
+    close(s);
+    throw;
   }
 }
 
@@ -95,7 +119,7 @@ void forget(int descriptor) noexcept {
   {
     const std::lock_guard lock(s->mutex);
     if (s->listeners.erase(descriptor) != 0) os::poll_remove(s->poll.get(), descriptor);
-    if (!s->listeners.empty() || !s->running.load() || os::is_this_thread(s->thread)) return;
+    if (!s->listeners.empty() || !s->running.load() || in_service_thread) return;
   }
   const std::lock_guard stopping(s->lifecycle);
   {
@@ -105,8 +129,7 @@ void forget(int descriptor) noexcept {
     os::signal_event(s->wake.get());
   }
   os::join_thread(s->thread, os::never);
-  s->poll = {};
-  s->wake = {};
+  close(*s);
 }
 
 int service_threads() noexcept {

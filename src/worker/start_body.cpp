@@ -102,7 +102,7 @@ void change_surroundings(const worker_setup& setup) {
     os::check(os::set_variable(name.c_str(), value.c_str()), "setenv");
   if (setup.cwd.empty()) return;
   if (const int failed = os::change_directory(setup.cwd.c_str())) {
-    throw std::system_error(-failed, std::generic_category(), "tandem: the directory to run in, " + setup.cwd);
+    os::throw_failed("chdir", -failed, "the directory to run in was to be " + setup.cwd);
   }
 }
 

@@ -34,7 +34,7 @@ std::vector<std::byte> read_memfd(int memfd);
 /// Errors: decode_error; tandem::error for a function that is not in this program.
 worker_setup read_setup(std::span<const std::byte>);
 
-/// Environment and directory, of this process. Errors: std::system_error; resource_exhausted.
+/// Environment and directory, of this process. Errors: resource_exhausted.
 void change_surroundings(const worker_setup&);
 
 /// What on_worker_start() was given so far.

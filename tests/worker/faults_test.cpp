@@ -7,6 +7,7 @@
 #include <signal.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "os/faults.hpp"
@@ -99,25 +100,65 @@ void threading() {
   EXPECT_EQ(t.get(), 5);
 }
 
+void fresh() {
+  tandem::process p(
+      {.start = tandem::start_method::spawn, .cwd = "/", .environment = {{"TANDEM_TEST", "1"}}},
+      [](int n) { return n * n; }, 7);
+  EXPECT_EQ(p.get(), 49);
+}
+
+void copied() {
+  tandem::process p(
+      tandem::fork_options{}, [](int n) { return std::string(5000, 'x') + std::to_string(n); }, 7);
+  EXPECT_EQ(p.get().size(), 5001U);
+}
+
+void handing_over() {
+  const tandem::file_descriptor null(tandem::os::open_null());
+  if (!null) return;  // this call was the one to fail
+  tandem::process p([](std::vector<tandem::file_descriptor> all) { return all; },
+                    std::vector<tandem::file_descriptor>(300, null));
+  EXPECT_EQ(p.get().size(), 300U);
+}
+
+void capturing() {
+  tandem::process p({.capture_stderr = true}, [] { ::_exit(4); });
+  p.join();
+  EXPECT_FALSE(p.status()->ok());
+}
+
+void stopping_by_source() {
+  tandem::stop_source source;
+  tandem::process p(
+      [](const tandem::stop_source& s) {
+        while (!s.stop_requested()) ::sched_yield();
+      },
+      source);
+  source.request_stop();
+  p.get();
+}
+
 TEST_F(fault_loops, a_thread) { each_call_fails(role::host, EAGAIN, threading); }
 
 TEST_F(fault_loops, of_the_host) {
   for (const int error : {EMFILE, ENOMEM, EAGAIN}) {
-    for (const auto operation : {small, large, stopping, crashing, nesting})
+    for (const auto operation :
+         {small, large, stopping, crashing, nesting, fresh, copied, handing_over, capturing, stopping_by_source})
       each_call_fails(role::host, error, operation);
   }
 }
 
 TEST_F(fault_loops, of_the_server) {
   for (const int error : {EMFILE, ENOMEM, EAGAIN}) {
-    for (const auto operation : {small, large, stopping, crashing, nesting})
+    for (const auto operation : {small, large, stopping, crashing, nesting, fresh, copied, handing_over, capturing})
       each_call_fails(role::server, error, operation);
   }
 }
 
 TEST_F(fault_loops, of_the_worker) {
   for (const int error : {EMFILE, ENOMEM}) {
-    for (const auto operation : {small, large, stopping, crashing, nesting})
+    for (const auto operation :
+         {small, large, stopping, crashing, nesting, fresh, copied, handing_over, stopping_by_source})
       each_call_fails(role::worker, error, operation);
   }
 }
@@ -135,6 +176,7 @@ TEST_F(fault_loops, of_a_server_that_is_made_again) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (std::getenv("TANDEM_FRESH_IMAGE") != nullptr) tandem::init();  // a fresh image has its function to run
   faults::share();
   // init() itself, in a copy for each call: what it makes lasts as long as the program.
   for (const role who : {role::host, role::keeper, role::server}) {
