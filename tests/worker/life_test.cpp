@@ -122,6 +122,39 @@ TEST_F(life, workers_in_a_pid_namespace_without_privileges) {
   EXPECT_EQ(said.out, in_namespace) << said.err;
 }
 
+TEST_F(life, a_fresh_image_needs_init_in_main) {
+  const std::string out = scenario("fresh_without_init").out;
+  EXPECT_THAT(out, HasSubstr("refused: tandem: start_method::spawn starts this program afresh"));
+  EXPECT_THAT(out, testing::EndsWith("value 49\n"));
+  EXPECT_THAT(scenario("fresh_that_stops_before_init").out,
+              HasSubstr("exited with code 77 before its function had returned: the fresh image of the program ended "
+                        "before its main came to tandem::init()"));
+}
+
+TEST_F(life, rights_that_were_given_up_stay_given_up) {
+  if (::geteuid() != 0) GTEST_SKIP() << "there are none to give up";
+  const std::string out = scenario("rights_given_up").out;
+  EXPECT_THAT(out, HasSubstr("the user of the program has changed since init"));
+  EXPECT_THAT(out, testing::EndsWith("killed\n"));
+}
+
+TEST_F(life, a_limit_of_file_size_is_an_error) {
+  const std::string out = scenario("small_files").out;
+  EXPECT_THAT(out, HasSubstr("File too large"));
+  EXPECT_THAT(out, testing::EndsWith("value 49\n"));
+  EXPECT_THAT(out, testing::Not(HasSubstr("nothing was thrown")));
+}
+
+TEST_F(life, wide_output_and_that_of_the_preload_appear_once) {
+  const tandem::test::ran said = tandem::test::run({tandem::test::program_beside("worker_scenarios"), "wide_output"});
+  EXPECT_EQ(said.err, "log of the program ");
+  for (const char* part : {"wide of the program ", "preloaded ", "wide of the worker "}) {
+    const std::size_t at = said.out.find(part);
+    EXPECT_NE(at, std::string::npos) << part;
+    EXPECT_EQ(said.out.find(part, at + 1), std::string::npos) << part;
+  }
+}
+
 TEST_F(life, a_namespace_must_be_asked_for_first) {
   EXPECT_THAT(scenario("namespace_too_late").out, HasSubstr("outside of a PID namespace"));
 }

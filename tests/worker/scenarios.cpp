@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -272,6 +273,66 @@ void family_in_namespace() {
   wait_for_ever();  // lint: sleep until the test kills this program
 }
 
+void fresh_without_init() {
+  expect_error<tandem::not_initialised>(
+      [] { tandem::process({.start = tandem::start_method::spawn}, square, 5).get(); });
+  say("value " + std::to_string(tandem::process(square, 7).get()));
+}
+
+void fresh_that_stops_before_init() {
+  tandem::init();
+  ::setenv("TANDEM_TEST_NO_INIT", "1", 1);  // its main looks at this
+  tandem::process p({.start = tandem::start_method::spawn, .environment = {{"TANDEM_TEST_NO_INIT", "1"}}}, square, 5);
+  expect_error<tandem::worker_exited>([&] { p.get(); });
+}
+
+void rights_given_up() {
+  tandem::init();
+  tandem::process endless([](std::stop_token) { wait_for_ever(); });
+  if (::setgid(65534) != 0 || ::setuid(65534) != 0) return say("not root");
+  expect_error<tandem::resource_exhausted>([] { tandem::process(square, 5).get(); });
+  {
+    tandem::process ending = std::move(endless);
+    ending.request_stop();
+    ending.kill();
+    say(ending.join_for(std::chrono::seconds(20)) ? "killed" : "lives");
+  }
+}
+
+void small_files() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_FSIZE, &limit);
+  limit.rlim_cur = 1 << 20;
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+  expect_error<tandem::resource_exhausted>([] { tandem::init(); });
+  limit.rlim_cur = RLIM_INFINITY;
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+  tandem::init();
+  limit.rlim_cur = 1 << 20;
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+  expect_error<tandem::resource_exhausted>(
+      [] { tandem::process([](const std::string& s) { return s.size(); }, std::string(3 << 20, 'x')).get(); });
+  expect_error<tandem::resource_exhausted>([] {
+    tandem::process([] {
+      rlimit own{};
+      ::getrlimit(RLIMIT_FSIZE, &own);
+      own.rlim_cur = 1 << 20;
+      ::setrlimit(RLIMIT_FSIZE, &own);
+      return std::string(3 << 20, 'x');
+    }).get();
+  });
+  say("value " + std::to_string(tandem::process(square, 7).get()));
+}
+
+void wide_output() {
+  std::ios::sync_with_stdio(false);
+  std::clog << "log of the program ";
+  std::wcout << L"wide of the program ";
+  tandem::init({.preload = [] { std::printf("preloaded "); }});
+  tandem::process([] { std::wcout << L"wide of the worker "; }).join();
+  std::wcout.flush();
+}
+
 void namespace_too_late() {
   tandem::init();
   expect_error<std::logic_error>([] { tandem::init({.pid_namespace = true}); });
@@ -435,6 +496,11 @@ const std::map<std::string, void (*)()> scenarios = {
     {"family_in_namespace", family_in_namespace},
     {"pid_namespace", pid_namespace},
     {"namespace_too_late", namespace_too_late},
+    {"fresh_without_init", fresh_without_init},
+    {"fresh_that_stops_before_init", fresh_that_stops_before_init},
+    {"rights_given_up", rights_given_up},
+    {"small_files", small_files},
+    {"wide_output", wide_output},
     {"family_returns", family_returns},
     {"family_execs", family_execs},
     {"server_killed", server_killed},
@@ -450,6 +516,7 @@ const std::map<std::string, void (*)()> scenarios = {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (std::getenv("TANDEM_TEST_NO_INIT") != nullptr && std::getenv("TANDEM_FRESH_IMAGE") != nullptr) return 77;
   const auto found = argc == 2 ? scenarios.find(argv[1]) : scenarios.end();
   if (found == scenarios.end()) {
     std::fputs("usage: scenarios NAME\n", stderr);
