@@ -39,7 +39,9 @@ struct fork_options {
 
 /// A process, cloned from the fork server, that runs a function and sends back what it returned or threw. Move-only;
 /// a default-constructed or moved-from one is empty. Its destructor asks for a stop and waits for `stop_grace`, then
-/// sends SIGTERM and waits for `kill_grace`, then kills it: it always ends.
+/// sends SIGTERM and waits for `kill_grace`, then kills it and what is below it: it always ends. Standard input, output
+/// and error are those of the program, but a terminal stops a worker that reads from it (SIGTTIN): read in the program,
+/// and pass on what was read.
 /// Threads: const members, join and request_stop at once; moves and destruction by one thread. Fork: in a child made
 /// by fork() the process is not its own; the destructor there does nothing.
 template <class R>
@@ -99,7 +101,7 @@ class process {
   /// Joins, then gives the value that the function returned, once, or throws what it threw.
   /// Blocks: until the process has ended. Errors: what the function threw, as itself (standard and registered types)
   /// or as remote_exception; worker_crashed; worker_exited; resource_exhausted if the result could not be handed
-  /// over; std::future_error the second time, or on an empty one.
+  /// over; decode_error if what came is no such result; std::future_error the second time, or on an empty one.
   R get() {
     [[maybe_unused]] detail::message result = handle_.take();
     if constexpr (!std::is_void_v<R>) {
@@ -111,15 +113,15 @@ class process {
   }
 
   /// True until the process has ended.
-  /// Errors: resource_exhausted. Cost: one system call.
+  /// Errors: resource_exhausted; tandem::error in a copy made by fork(). Cost: one system call.
   bool running() const { return handle_.running(); }
   /// True if there is a process that was not joined yet.
   bool joinable() const noexcept { return handle_.joinable(); }
   /// How it ended; empty while it runs.
-  /// Errors: resource_exhausted. Cost: one system call.
+  /// Errors: as running(). Cost: one system call.
   std::optional<exit_status> status() const { return handle_.status(); }
   /// What is known of one that neither returned nor threw; empty for all others.
-  /// Errors: resource_exhausted.
+  /// Errors: as running().
   std::optional<crash_report> report() const { return handle_.report(); }
   /// Asks the function to stop: its token, and this_worker::stop_token(), see it. True if this call made the request.
   /// Blocks: while the callbacks of tokens of this side run. Errors: tandem::error in a copy made by fork().

@@ -105,7 +105,8 @@ class thread {
 
   /// Runs `f(arguments...)`, or `f(stop_token, arguments...)` if it takes one, in a new thread, at once. Function and
   /// arguments are decayed and copied; they are destroyed in that thread when the function has ended.
-  /// Blocks: never. Errors: resource_exhausted (pthread_create); unsupported if a seccomp filter keeps glibc
+  /// Blocks: never. Errors: resource_exhausted (pthread_create); std::invalid_argument for a name of more than 255 bytes
+  /// or with a zero byte; unsupported if a seccomp filter keeps glibc
   /// from starting threads; what copying throws. Cost: one thread, two allocations.
   template <class F, class... A>
   requires(!std::same_as<std::decay_t<F>, thread> && !unit_options<std::decay_t<F>>) explicit thread(F&& f,

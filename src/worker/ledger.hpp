@@ -1,7 +1,8 @@
 #pragma once
 // What a program and its workers share: a page for each worker, and apart from these a line for each that only the fork
 // server writes. Both stand in one sealed memfd. A worker maps its own page and nothing else, so whatever it scribbles
-// there concerns itself; whoever reads a page copies, then checks, then uses.
+// there concerns itself, unless it enlarges the map on purpose (mremap), which takes a sandbox to prevent; whoever reads a
+// page copies, then checks, then uses.
 #include <array>
 #include <atomic>
 #include <cstddef>
