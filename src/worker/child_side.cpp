@@ -26,6 +26,7 @@
 #include "worker/fresh_image.hpp"
 #include "worker/protocol.hpp"
 #include "worker/runtime.hpp"
+#include "worker/service.hpp"
 #include "worker/start_body.hpp"
 
 namespace tandem::worker {
@@ -116,7 +117,7 @@ void flush_if_free(std::FILE* stream) noexcept {
 [[gnu::hot]] bool flush_output() noexcept {
   os::block_signals();  // a reader that is gone is an error of the output, and no SIGPIPE that costs the result
   streams().each([](const auto& stream) { stream.flush(); });
-  if (os::is_only_thread()) {
+  if (os::is_only_thread() || os::thread_count() - service_threads() - stop_threads() == 1) {
     std::fflush(nullptr);
   } else {
     flush_if_free(stdout);
@@ -284,8 +285,8 @@ namespace {
 
 void rehearsed(reader&, writer&) {}
 
-// Goes once through what every worker does, so that it is done here and not in each of them: the dynamic linker looks up
-// what is called for the first time, and the module of the program is found.
+}  // namespace
+
 void rehearse() {
   try {
     writer out;
@@ -300,10 +301,9 @@ void rehearse() {
   os::name_thread("tandem");
 }
 
-}  // namespace
-
 void prepare_child_side(bool copied) {
-  terminate_before = std::set_terminate(terminate_with_note);
+  const std::terminate_handler before = std::set_terminate(terminate_with_note);
+  if (before != terminate_with_note) terminate_before = before;  // a copy of a worker has it already
   // A worker that calls exit(): runs before the handlers of the program that it was cloned from, and instead of them.
   ::on_exit(
       [](int code, void*) {
@@ -321,7 +321,6 @@ void prepare_child_side(bool copied) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   streams().each([](auto& stream) { stream.look(); });
   observe::forward_to(forward_log);
-  rehearse();
 }
 
 namespace {

@@ -42,6 +42,13 @@ struct worker_start {
 /// std::terminate, and how standard output is buffered. `copied`: what is in those buffers is another program's.
 void prepare_child_side(bool copied = true);
 
+/// Once in the keeper, after that: goes through what every worker does, so that it is done here and not in each of them:
+/// the dynamic linker looks up what is called for the first time, and the module of the program is found.
+void rehearse();
+
+/// How many threads of this process are there to listen for a stop of it: 0 or 1.
+int stop_threads() noexcept;
+
 /// The life of a worker, from the clone to _exit.
 [[noreturn]] [[gnu::hot]] void run_worker(worker_start&);
 /// The same from where it is a worker: reads the body, sets up, calls, publishes.

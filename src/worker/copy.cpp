@@ -55,7 +55,8 @@ void process_core::copy(const copied_call& call) {
   runtime_->watch_copy(pid_, pidfd_.get());
 }
 
-void process_core::be_the_copy(const copied_call& call, file_descriptor door) {
+// noexcept: an exception must not come out of here into the program of which this is a copy.
+void process_core::be_the_copy(const copied_call& call, file_descriptor door) noexcept {
   if (worker::fork_epoch() == epoch_) worker::become_detached();  // what fork() would have called
   os::set_role(os::role::worker);
   worker::current_unit() = nullptr;

@@ -94,6 +94,7 @@ void become_keeper(keeper& k) {
   k.ties.lines->keep_lines_only();
   cover_descriptors(k);
   prepare_child_side();
+  rehearse();
   os::check(os::adopt_orphans(), "prctl(PR_SET_CHILD_SUBREAPER)");
   k.ties.keeper_pidfd = file_descriptor(static_cast<int>(os::check(os::pidfd_of(os::own_pid()), "pidfd_open")));
 }

@@ -61,7 +61,7 @@ class process_core final : public unit {
   bool try_start(std::span<const std::byte> body, int memfd, std::span<const file_descriptor> handles);
   bool send_handles(std::span<const file_descriptor>& handles);
   void copy(const copied_call& call);
-  [[noreturn]] void be_the_copy(const copied_call& call, file_descriptor door);
+  [[noreturn]] void be_the_copy(const copied_call& call, file_descriptor door) noexcept;
   void reap_copy();
   bool step_down(clock::time_point asked) noexcept;
   void collect();  // once it has ended: all that is known, taken out of the slot

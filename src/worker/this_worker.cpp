@@ -1,5 +1,6 @@
 #include <tandem/this_worker.hpp>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 
@@ -21,6 +22,8 @@ struct listener {
   worker::slot_page* page = nullptr;
 };
 
+std::atomic<bool> listening{false};
+
 void* listen_for_stop(void* argument) {
   auto* self = static_cast<listener*>(argument);
   while (self->page->stop.load(std::memory_order_acquire) == 0) os::futex_wait(self->page->stop, 0);
@@ -29,6 +32,8 @@ void* listen_for_stop(void* argument) {
 }
 
 }  // namespace
+
+int worker::stop_threads() noexcept { return listening.load(std::memory_order_acquire) ? 1 : 0; }
 
 std::stop_token detail::worker_stop_token() {
   static std::mutex starting;
@@ -44,6 +49,7 @@ std::stop_token detail::worker_stop_token() {
     }
     os::leave_thread(thread);
     running = made.release();
+    listening.store(true, std::memory_order_release);
   }
   return running->stops.get_token();
 }

@@ -112,6 +112,42 @@ TYPED_TEST(starts, hears_a_stop) {
   EXPECT_EQ(p.get(), 5);
 }
 
+TYPED_TEST(starts, is_ended_by_a_signal) {
+  process p(TypeParam::options(), [] {
+    for (;;) ::pause();  // lint: sleep until the signal
+  });
+  p.terminate();
+  EXPECT_THROW(p.get(), tandem::worker_crashed);
+  EXPECT_EQ(p.status()->signal(), SIGTERM);
+  EXPECT_EQ(p.status()->why(), tandem::cause::requested);
+}
+
+TYPED_TEST(starts, has_no_signal_blocked_and_a_group_of_its_own) {
+  process p(TypeParam::options(), [] {
+    sigset_t blocked;
+    ::sigprocmask(SIG_BLOCK, nullptr, &blocked);
+    int count = 0;
+    for (int signal = 1; signal < NSIG; ++signal) count += ::sigismember(&blocked, signal) == 1 ? 1 : 0;
+    return std::pair(count, ::getpgrp() == ::getpid());
+  });
+  EXPECT_EQ(p.get(), std::pair(0, !TypeParam::is_copy));  // a copy is in the group that the program is in
+}
+
+TYPED_TEST(starts, writes_out_every_stream) {
+  std::array<file_descriptor, 2> ends;
+  tandem::os::check(tandem::os::pipe_pair(ends), "pipe2");
+  process p(
+      TypeParam::options(),
+      [](std::stop_token, const file_descriptor& end) {  // with a token, hence with a thread of the library
+        std::FILE* file = ::fdopen(::dup(end.get()), "w");
+        std::fputs("kept until the end", file);
+      },
+      std::move(ends[1]));
+  p.get();
+  std::array<char, 64> text{};
+  EXPECT_EQ(::read(ends[0].get(), text.data(), text.size()), 18);
+}
+
 TYPED_TEST(starts, is_killed_with_all_below) {
   auto options = TypeParam::options();
   options.stop_grace = 0s;
