@@ -22,6 +22,7 @@ struct service {
   file_descriptor poll;
   file_descriptor wake;
   std::atomic<bool> running{false};
+  bool to_be_joined = false;  // under lifecycle: the thread has ended by itself
   pthread_t thread{};
 };
 
@@ -50,6 +51,20 @@ std::shared_ptr<listener> take_listener(service& s, int descriptor) {
   return one;
 }
 
+// Ends the thread from within, if nobody is left to listen for. Where another one starts or ends it just now, that one
+// sees to it.
+bool leaves(service& s) {
+  const std::unique_lock deciding(s.lifecycle, std::try_to_lock);
+  if (!deciding) return false;
+  const std::lock_guard lock(s.mutex);
+  if (!s.listeners.empty() || !s.running.load()) return false;
+  s.running.store(false);
+  s.to_be_joined = true;
+  s.poll = {};
+  s.wake = {};
+  return true;
+}
+
 void* run(void* argument) {
   service& s = *static_cast<service*>(argument);
   os::name_thread("tandem-service");
@@ -60,7 +75,15 @@ void* run(void* argument) {
     if (!s.running.load()) return nullptr;
     if (ready < 0 || ready == s.wake.get()) continue;
     if (const std::shared_ptr<listener> one = take_listener(s, ready)) one->hear();
+    if (leaves(s)) return nullptr;
   }
+}
+
+// One that left. Under the lifecycle lock.
+void join_leaver(service& s) {
+  if (!s.to_be_joined) return;
+  os::join_thread(s.thread, os::never);
+  s.to_be_joined = false;
 }
 
 // All of it, or nothing.
@@ -103,6 +126,7 @@ void listen(int descriptor, std::weak_ptr<listener> one) {
   service& s = the_service();
   const std::lock_guard starting(s.lifecycle);
   if (s.running.load()) return add(s, descriptor, std::move(one));
+  join_leaver(s);
   open(s);
   try {
     add(s, descriptor, std::move(one));
@@ -133,8 +157,11 @@ void forget(int descriptor) noexcept {
 }
 
 int service_threads() noexcept {
-  const service* s = current.load(std::memory_order_acquire);
-  return s != nullptr && s->epoch == fork_epoch() && s->running.load() ? 1 : 0;
+  service* s = current.load(std::memory_order_acquire);
+  if (s == nullptr || s->epoch != fork_epoch()) return 0;
+  const std::unique_lock lock(s->lifecycle, std::try_to_lock);
+  if (lock && !in_service_thread) join_leaver(*s);
+  return s->running.load() ? 1 : 0;
 }
 
 parked_service::parked_service() : epoch_(fork_epoch()) {
