@@ -111,8 +111,8 @@ TEST_F(doctor, fails_where_something_needed_is_missing) {
 
 TEST_F(doctor, says_what_could_not_be_tried_where_no_process_can_be_made) {
   if (!is_root()) GTEST_SKIP() << "for a user whose processes are counted by other programs as well";
-#ifdef __SANITIZE_THREAD__
-  GTEST_SKIP() << "ThreadSanitizer itself starts a thread";
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the sanitizer itself starts a thread";
 #endif
   const ran done = tandem_as_nobody({"doctor"}, "ulimit -u 0");
   EXPECT_EQ(done.code, 1);
