@@ -117,7 +117,7 @@ void flush_if_free(std::FILE* stream) noexcept {
 [[gnu::hot]] bool flush_output() noexcept {
   os::block_signals();  // a reader that is gone is an error of the output, and no SIGPIPE that costs the result
   streams().each([](const auto& stream) { stream.flush(); });
-  if (os::is_only_thread() || os::thread_count() - service_threads() - stop_threads() == 1) {
+  if (os::is_only_thread() || os::thread_count() - service_threads() - stop_threads() <= 1) {
     std::fflush(nullptr);
   } else {
     flush_if_free(stdout);

@@ -143,9 +143,10 @@ void forget(int descriptor) noexcept {
   {
     const std::lock_guard lock(s->mutex);
     if (s->listeners.erase(descriptor) != 0) os::poll_remove(s->poll.get(), descriptor);
-    if (!s->listeners.empty() || !s->running.load() || in_service_thread) return;
+    if (!s->listeners.empty() || in_service_thread) return;
   }
   const std::lock_guard stopping(s->lifecycle);
+  join_leaver(*s);
   {
     const std::lock_guard lock(s->mutex);
     if (!s->listeners.empty() || !s->running.load()) return;  // another one came, or somebody else was first
