@@ -229,6 +229,7 @@ int exec_self() noexcept {
     std::vector<std::string> texts = own_arguments();
     if (texts.empty()) texts.emplace_back(::program_invocation_name);
     std::vector<char*> arguments;
+    arguments.reserve(texts.size() + 1);
     for (std::string& text : texts) arguments.push_back(text.data());
     arguments.push_back(nullptr);
     return exec_own_file(arguments.data());
