@@ -149,11 +149,7 @@ class process {
  private:
   template <class F, class... A>
   static detail::process_handle start(process_options options, const F& f, const A&... arguments) {
-    static_assert(
-        detail::callable_with<F, A...>,
-        "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
-        "with a std::stop_token before them if the function takes one)");
-    detail::require_result<R, F, A...>();
+    detail::require_call<R, F, A...>();
     if constexpr (detail::gives_result<R, F, A...>) {
       detail::require_callable<F>();
       (detail::require_transferable<detail::carried_t<A>>(), ...);
@@ -169,11 +165,7 @@ class process {
   }
   template <class F, class... A>
   static detail::process_handle copy(fork_options options, F f, A... arguments) {
-    static_assert(
-        detail::callable_with<F, A...>,
-        "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
-        "with a std::stop_token before them if the function takes one)");
-    detail::require_result<R, F, A...>();
+    detail::require_call<R, F, A...>();
     if constexpr (detail::gives_result<R, F, A...>) {
       if constexpr (!std::is_void_v<R>) detail::require_transferable<std::remove_const_t<R>>();
       if constexpr (std::is_void_v<R> || transferable<R>) {

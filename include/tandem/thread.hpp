@@ -114,11 +114,7 @@ class thread {
       : thread(thread_options{}, std::forward<F>(f), std::forward<A>(arguments)...) {}
   template <class F, class... A>
   thread(thread_options options, F&& f, A&&... arguments) {
-    static_assert(
-        detail::callable_with<F, A...>,
-        "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
-        "with a std::stop_token before them if the function takes one)");
-    detail::require_result<R, F, A...>();
+    detail::require_call<R, F, A...>();
     if constexpr (detail::gives_result<R, F, A...>) {
       core_ = std::make_unique<detail::thread_call<R, std::decay_t<F>, std::decay_t<A>...>>(
           std::move(options.name), std::forward<F>(f), std::forward<A>(arguments)...);

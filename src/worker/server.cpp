@@ -79,6 +79,7 @@ class server {
   void keep_handles(client&, const request&, os::message&);
   void tell_errors(client&, const request&);
   void sync(client&, const request&);
+  void forget_result(client&, std::uint32_t slot);
   void fetch(client&, const request&);
   void abandon(client&, const request&);
   void read_door();
@@ -228,7 +229,7 @@ void server::start(client& c, const request& asked, std::span<const std::byte> r
     return send_failure(c, "fork server: bad request", EINVAL);
   // Whoever has given up rights must not get them back from us.
   if (got.sender_user != user_) return send_failure(c, "start: the user of the program has changed since init", EPERM);
-  c.results.erase(asked.slot);
+  forget_result(c, asked.slot);
   c.errors.erase(asked.slot);
   worker_start begin;
   if (const auto found = c.calls.find(asked.slot); found != c.calls.end()) {
@@ -318,8 +319,12 @@ void server::fetch(client& c, const request& asked) {
 // Of a worker that died. What it had sent before that is no result.
 void server::sync(client& c, const request& asked) {
   reap();
-  if (c.results.erase(asked.slot) != 0) closed_for_ = nullptr;
+  forget_result(c, asked.slot);
   send_reply(c, {});
+}
+
+void server::forget_result(client& c, std::uint32_t slot) {
+  if (c.results.erase(slot) != 0) closed_for_ = nullptr;
 }
 
 void server::tell_errors(client& c, const request& asked) {

@@ -49,9 +49,12 @@ template <class R, class F, class... A>
 concept gives_result = callable_with<F, A...> &&
     (std::is_void_v<R> || std::is_convertible_v<typename call<std::decay_t<F>, std::decay_t<A>...>::type, R>);
 
-/// Refuses to compile, in a readable sentence, if the call can be made but gives no R.
+/// Refuses to compile, in a readable sentence, if the call cannot be made, or gives no R.
 template <class R, class F, class... A>
-constexpr void require_result() {
+constexpr void require_call() {
+  static_assert(callable_with<F, A...>,
+                "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
+                "with a std::stop_token before them if the function takes one)");
   static_assert(!callable_with<F, A...> || gives_result<R, F, A...>,
                 "tandem: this function returns something else than the thread or process is declared for: write the "
                 "type that it returns, or leave it to be deduced");
