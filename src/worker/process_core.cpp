@@ -115,6 +115,14 @@ bool process_core::send_handles(std::span<const file_descriptor>& handles) {
   return true;
 }
 
+// The server has some of a start that will not come.
+void process_core::forget_handles() noexcept {
+  try {
+    link_->ask({worker::request_kind::sync, slot_});
+  } catch (...) {  // they are closed when the slot is used again
+  }
+}
+
 // False if the server died before anything of the worker ran.
 bool process_core::try_start(std::span<const std::byte> body, int memfd, std::span<const file_descriptor> handles) {
   link_ = runtime_->link();
@@ -127,6 +135,7 @@ bool process_core::try_start(std::span<const std::byte> body, int memfd, std::sp
                                   flag(options_.capture_stderr, worker::start_flag::capture_stderr),
                               static_cast<std::uint32_t>(handles.size())};
   worker::server_link::answer answer;
+  const std::size_t call_handles = handles.size();
   try {
     if (send_handles(handles)) {
       std::vector<int> fds;
@@ -137,6 +146,7 @@ bool process_core::try_start(std::span<const std::byte> body, int memfd, std::sp
       answer.how = worker::server_link::outcome::unsent;
     }
   } catch (...) {
+    if (handles.size() < call_handles) forget_handles();
     runtime_->slots().give_back(slot_, false);
     throw;
   }

@@ -60,6 +60,7 @@ class process_core final : public unit {
   void start(const message& call);
   bool try_start(std::span<const std::byte> body, int memfd, std::span<const file_descriptor> handles);
   bool send_handles(std::span<const file_descriptor>& handles);
+  void forget_handles() noexcept;
   void copy(const copied_call& call);
   [[noreturn]] void be_the_copy(const copied_call& call, file_descriptor door) noexcept;
   void reap_copy();

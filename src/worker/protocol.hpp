@@ -17,8 +17,8 @@ constexpr std::size_t most_exception_bytes = 64 * 1024;  // of what the preload 
 enum class request_kind : std::uint32_t {
   start,    // + start_body, or a memfd with it as the first descriptor; + handles of the call
   handles,  // + more handles, for the start of that slot, which follows
-  sync,     // of one that died; answered when the line of every worker that has ended is written
-  fetch,    // the memfd with the result of an ended worker, and its handles; asked again while there are more
+  sync,   // of one that died, or could not be started; answered when the line of every worker that has ended is written
+  fetch,  // the memfd with the result of an ended worker, and its handles; asked again while there are more
   errors,   // + the end of what a worker, now ended, wrote to standard error
   abandon,  // ends a worker whose pidfd did not arrive
 };

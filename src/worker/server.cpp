@@ -77,6 +77,7 @@ class server {
   void start(client&, const request&, std::span<const std::byte> rest, os::message&);
   [[gnu::hot]] [[gnu::noinline]] void clone_worker(client&, const request&, worker_start&);
   void keep_handles(client&, const request&, os::message&);
+  std::vector<file_descriptor> take_handles(client&, std::uint32_t slot);
   void tell_errors(client&, const request&);
   void sync(client&, const request&);
   void forget_result(client&, std::uint32_t slot);
@@ -223,20 +224,26 @@ void server::keep_handles(client& c, const request& asked, os::message& got) {
   send_reply(c, {});
 }
 
+// Of a start that comes now, or never.
+std::vector<file_descriptor> server::take_handles(client& c, std::uint32_t slot) {
+  const auto found = c.calls.find(slot);
+  if (found == c.calls.end()) return {};
+  std::vector<file_descriptor> handles = std::move(found->second);
+  c.calls.erase(found);
+  closed_for_ = nullptr;
+  return handles;
+}
+
 void server::start(client& c, const request& asked, std::span<const std::byte> rest, os::message& got) {
   const auto wants = [&asked](start_flag f) { return (asked.flags & bit(f)) != 0; };
+  worker_start begin;
+  begin.handles = take_handles(c, asked.slot);
   if (asked.slot >= slot_count || (wants(start_flag::fresh_image) && !wants(start_flag::body_in_memfd)))
     return send_failure(c, "fork server: bad request", EINVAL);
   // Whoever has given up rights must not get them back from us.
   if (got.sender_user != user_) return send_failure(c, "start: the user of the program has changed since init", EPERM);
   forget_result(c, asked.slot);
   c.errors.erase(asked.slot);
-  worker_start begin;
-  if (const auto found = c.calls.find(asked.slot); found != c.calls.end()) {
-    begin.handles = std::move(found->second);
-    c.calls.erase(found);
-    closed_for_ = nullptr;
-  }
   const std::size_t before_handles = wants(start_flag::body_in_memfd) ? 1 : 0;
   if (got.descriptors.size() < before_handles) return send_failure(c, "recvmsg", EMFILE);
   if (got.descriptors.size() - before_handles == asked.handles) begin.handles.clear();  // those were of another start
@@ -316,9 +323,10 @@ void server::fetch(client& c, const request& asked) {
   closed_for_ = nullptr;
 }
 
-// Of a worker that died. What it had sent before that is no result.
+// Of a worker that died, or never began. What it had sent before that is no result, nor what came for it a call.
 void server::sync(client& c, const request& asked) {
   reap();
+  take_handles(c, asked.slot);
   forget_result(c, asked.slot);
   send_reply(c, {});
 }
