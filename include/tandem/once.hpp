@@ -29,9 +29,11 @@ class once_flag {
   detail::lock_word word_{0};
 };
 
-struct detail::once_access {
+namespace detail {
+struct once_access {
   static lock_word& word(once_flag& flag) noexcept { return flag.word_; }
 };
+}  // namespace detail
 
 /// Calls `f(arguments...)`, unless a call with this flag has returned before. If it throws, or its thread dies in it, the
 /// flag stays as it was, and the next one calls.

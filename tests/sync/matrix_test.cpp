@@ -239,7 +239,9 @@ TEST_P(matrix, the_others_go_on) {
       EXPECT_TRUE(e->permits.try_acquire());
       EXPECT_FALSE(e->permits.try_acquire());
     }
-    if (c.victim == meeter) EXPECT_TRUE(e->barrier.broken());
+    if (c.victim == meeter) {
+      EXPECT_TRUE(e->barrier.broken());
+    }
     if (c.victim == caller) {
       int calls = 0;
       tandem::call_once(e->once, [&] { ++calls; });
