@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -80,6 +81,11 @@ void* map(int fd, std::size_t offset, std::size_t bytes, void* instead_of) noexc
 
 void unmap(void* address, std::size_t bytes) noexcept {
   if (address != nullptr) ::munmap(address, bytes);
+}
+
+int random_bytes(std::span<std::byte> bytes) noexcept {
+  if (const int e = injected()) return -e;
+  return ::getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()) ? 0 : -EIO;
 }
 
 void keep_from_copies(void* address, std::size_t bytes) noexcept {

@@ -1,0 +1,45 @@
+#pragma once
+// Shares that participants have in objects, recorded on the holder's side, so that what a dead one had can be given back.
+//
+// A claim is one entry of a table in the session page. Its state says how far its participant had come; where a number in
+// the object changes together with it, the object names the claim that changed it last, and whoever changes it next first
+// completes that claim (as in "helping": Herlihy, Wait-free synchronization, 1991). So a death between the two steps is no
+// doubt: a claim under way was counted if the object names it, or if somebody has completed it.
+#include <cstdint>
+
+#include "sync/session.hpp"
+
+namespace tandem::sync {
+
+enum class claim_step : std::uint32_t {
+  idle,      // its participant keeps it for the next time
+  attached,  // a party of a barrier
+  taking,    // the count was taken if the object names this claim
+  held,      // a count is taken
+  giving,    // the count was given back if the object names this claim
+};
+constexpr std::uint32_t claim_step_bits = 3;
+constexpr std::uint32_t claim_step_mask = (1U << claim_step_bits) - 1;
+
+constexpr claim_step step_of(std::uint32_t state) noexcept { return claim_step{state & claim_step_mask}; }
+/// The same claim, used for the how many-th time, at another step.
+constexpr std::uint32_t with_step(std::uint32_t state, claim_step step) noexcept {
+  return (state & ~claim_step_mask) | static_cast<std::uint32_t>(step);
+}
+constexpr std::uint32_t next_use(std::uint32_t state, claim_step step) noexcept {
+  return with_step(state + (1U << claim_step_bits), step);
+}
+
+/// A claim of the calling thread on the object with that number, idle; it has an index. Errors: resource_exhausted.
+std::uint32_t take_claim(std::uint64_t object);
+void free_claim(std::uint32_t index) noexcept;
+/// The same after the share was given back that it held in that state; not if it is another's by now.
+void free_claim_after(std::uint32_t index, std::uint32_t held) noexcept;
+/// The calling thread's claim on that object at that step; 0: it has none.
+std::uint32_t own_claim(std::uint64_t object, claim_step) noexcept;
+/// From now on found fast by own_claim().
+void remember_claim(std::uint64_t object, std::uint32_t index) noexcept;
+/// The number of an object, given to it on first need.
+std::uint64_t number_of(std::atomic<std::uint64_t>& number);
+
+}  // namespace tandem::sync
