@@ -60,7 +60,7 @@ consteval obstacle obstacle_of_std(std::string_view name) {
 
 // ---- aggregates ----
 
-inline constexpr std::size_t most_seen_initialisers = 4096;  // a longer C array is not looked past
+inline constexpr std::size_t most_seen_initialisers = 1024;  // a longer C array is not looked past
 
 template <class T, std::size_t N, std::size_t... I>
 types<seen_member_type<T, N, I>...> seen_members(std::index_sequence<I...>);
@@ -68,6 +68,16 @@ types<seen_member_type<T, N, I>...> seen_members(std::index_sequence<I...>);
 /// What cannot be seen is believed of a type that is copied as bytes.
 template <class T, obstacle Else>
 using believed = finding<std::is_trivially_copyable_v<T> ? obstacle::none : Else>;
+
+template <class T, std::size_t Initialisers>
+consteval auto look_at_members() {
+  constexpr std::size_t members = count_members<T, Initialisers>();
+  if constexpr (members > max_members) {
+    return believed<T, obstacle::c_array>{};
+  } else {
+    return finding<obstacle::none, decltype(seen_members<T, members>(std::make_index_sequence<members>{}))>{};
+  }
+}
 
 template <class T>
 consteval auto look_into_aggregate() {
@@ -78,17 +88,14 @@ consteval auto look_into_aggregate() {
     return believed<T, obstacle::other_class>{};
   } else if constexpr (begins_with_base<T, initialisers>()) {
     return believed<T, obstacle::base_class>{};
-  } else if constexpr (initialisers <= max_members && shape_of<T, initialisers>() == aggregate_shape::plain) {
+  } else if constexpr (initialisers > max_members) {
+    return look_at_members<T, initialisers>();
+  } else if constexpr (constexpr aggregate_shape shape = shape_of<T, initialisers>(); shape == aggregate_shape::plain) {
     return finding<obstacle::none, decltype(seen_members<T, initialisers>(std::make_index_sequence<initialisers>{}))>{};
-  } else if constexpr (initialisers <= max_members && shape_of<T, initialisers>() == aggregate_shape::reference) {
+  } else if constexpr (shape == aggregate_shape::reference) {
     return finding<obstacle::reference>{};
   } else {
-    constexpr std::size_t members = count_members<T, initialisers>();
-    if constexpr (members > max_members) {
-      return believed<T, obstacle::c_array>{};
-    } else {
-      return finding<obstacle::none, decltype(seen_members<T, members>(std::make_index_sequence<members>{}))>{};
-    }
+    return look_at_members<T, initialisers>();
   }
 }
 
