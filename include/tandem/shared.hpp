@@ -91,9 +91,11 @@ class shared_array {
   /// Cost: five system calls, and 0.6 ms for each MiB, since all of it is reserved; nothing more at the first access.
   explicit shared_array(std::size_t size, memory_options options = {}) requires(!std::is_const_v<T>)
       : segment_(shape(size), options) {
-    if constexpr (!std::is_trivially_default_constructible_v<T>) {
-      if (segment_.is_joined()) return;
-      for (std::size_t i = 0; i < size; ++i) new (first() + i) T{};
+    if (!segment_.is_joined()) {
+      if constexpr (!std::is_trivially_default_constructible_v<T>) {
+        for (std::size_t i = 0; i < size; ++i) new (first() + i) T{};
+      }
+      segment_.publish();
     }
   }
 
@@ -126,7 +128,9 @@ class shared_memory {
  public:
   /// Makes that many, all zero; with a name, as shared_array.
   /// Blocks: with a name, while another process is making it. Errors: as shared_array. Cost: as shared_array.
-  explicit shared_memory(std::size_t bytes, memory_options options = {}) : segment_(shape(bytes), options) {}
+  explicit shared_memory(std::size_t bytes, memory_options options = {}) : segment_(shape(bytes), options) {
+    segment_.publish();
+  }
 
   /// All of it, as it is mapped in this process, at the begin of a page.
   std::span<std::byte> bytes() const noexcept {

@@ -10,17 +10,11 @@
 
 #include <tandem/error.hpp>
 
+#include "os/faults.hpp"
 #include "os/kernel.hpp"
 
 namespace tandem::detail {
 
-namespace {
-
-constexpr std::size_t no_size = 0;
-
-constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
-
-/// Of the file; no_size if that is more than can be addressed.
 std::size_t file_bytes(const segment_shape& shape, std::size_t unit) {
   std::size_t bytes = 0;
   if (__builtin_mul_overflow(shape.count, std::size_t{shape.element_bytes}, &bytes) ||
@@ -29,6 +23,8 @@ std::size_t file_bytes(const segment_shape& shape, std::size_t unit) {
     return no_size;
   return bytes / unit * unit;
 }
+
+namespace {
 
 std::size_t content_bytes(const segment_shape& shape) { return shape.count * shape.element_bytes; }
 
@@ -54,8 +50,43 @@ std::byte* map_all(int fd, std::size_t bytes, bool writable) {
 
 }  // namespace
 
-mapping::mapping(const segment_shape& shape, bool huge_pages) {
-  if (!(huge_pages && take_huge(shape))) take_ordinary(shape, huge_pages);
+std::size_t check_file(int fd, const segment_shape& shape) {
+  const std::size_t least = file_bytes(shape, 1);
+  const long size = os::size_of(fd);
+  if (least == no_size || size < 0 || static_cast<std::size_t>(size) < least)
+    throw decode_error("tandem: shared memory of " + std::to_string(size) + " bytes came for " +
+                       std::to_string(shape.count) + " elements of " + std::to_string(shape.element_bytes) + " bytes");
+  alignas(segment_label) std::array<std::byte, sizeof(segment_label)> copy{};
+  os::check(os::read_at(fd, copy, static_cast<std::size_t>(size) - copy.size()), "pread");
+  segment_label found;
+  std::memcpy(static_cast<void*>(&found), copy.data(), offsetof(segment_label, on_the_way));
+  if (found.magic != label_magic || found.kind != static_cast<std::uint32_t>(shape.kind) ||
+      found.element_bytes != shape.element_bytes || found.content_bytes != content_bytes(shape))
+    throw decode_error("tandem: a descriptor came that is other memory than its message says");
+  return static_cast<std::size_t>(size);
+}
+
+mapping::mapping(const segment_shape& shape, const memory_options& options) {
+  if (!options.name.empty()) {
+    named_.emplace(options.name, shape);
+    file_ = named_->take();
+  }
+  try {
+    if (is_joined()) {
+      bytes_ = check_file(file_.get(), shape);
+      address_ = map_all(file_.get(), bytes_, true);
+      return;
+    }
+    if (named_ || !options.huge_pages || !take_huge(shape)) take_ordinary(shape, options.huge_pages);
+  } catch (...) {
+    if (named_) named_->leave(file_.get());
+    os::unmap(address_, bytes_);
+    throw;
+  }
+  make_label(shape);
+}
+
+void mapping::make_label(const segment_shape& shape) const {
   auto* made = new (address_ + bytes_ - sizeof(segment_label)) segment_label;
   made->magic = label_magic;
   made->kind = static_cast<std::uint32_t>(shape.kind);
@@ -63,7 +94,19 @@ mapping::mapping(const segment_shape& shape, bool huge_pages) {
   made->content_bytes = content_bytes(shape);
 }
 
-mapping::~mapping() { os::unmap(address_, bytes_); }
+mapping::~mapping() {
+  if (named_) named_->leave(file_.get());
+  os::unmap(address_, bytes_);
+}
+
+const std::string& mapping::file_name() const noexcept {
+  static const std::string none;
+  return named_ ? named_->file_name() : none;
+}
+
+void mapping::publish() const {
+  if (named_ && !named_->is_joined()) named_->publish(file_.get());
+}
 
 // Huge pages are set aside by the administrator: there are some, or there are not.
 bool mapping::take_huge(const segment_shape& shape) {
@@ -85,39 +128,29 @@ void mapping::take_ordinary(const segment_shape& shape, bool huge_pages) {
   const std::size_t bytes = file_bytes(shape, 4096);
   if (bytes == no_size) refuse_size(shape, "no program can address so much");
   check_room(shape, bytes);
-  file_ = file_descriptor(static_cast<int>(os::check(os::anonymous_file("tandem memory", 0), "memfd_create")));
+  if (!named_)
+    file_ = file_descriptor(static_cast<int>(os::check(os::anonymous_file("tandem memory", 0), "memfd_create")));
   os::check(os::resize(file_.get(), bytes), "ftruncate");
   address_ = map_all(file_.get(), bytes, true);  // before the memory is taken: this may fail too, and is cheap
   bytes_ = bytes;
-  try {
-    if (huge_pages) os::touch_as_huge(address_, bytes);
-    if (const int failed = os::reserve(file_.get(), 0, bytes); failed != 0)
-      os::throw_failed("fallocate", -failed, std::to_string(bytes) + " bytes were to be reserved");
-    os::check(os::keep_size(file_.get()), "fcntl(F_ADD_SEALS)");
-  } catch (...) {
-    os::unmap(address_, bytes_);
-    throw;
-  }
+  if (huge_pages) os::touch_as_huge(address_, bytes);
+  if (const int failed = os::reserve(file_.get(), 0, bytes); failed != 0)
+    os::throw_failed("fallocate", -failed, std::to_string(bytes) + " bytes were to be reserved");
+  if (!named_) os::check(os::keep_size(file_.get()), "fcntl(F_ADD_SEALS)");  // the kernel seals no file with a name
 }
 
 mapping::mapping(segment_shape shape, segment_parcel parcel) {
   shape.count = parcel.count;
-  const std::size_t least = file_bytes(shape, 1);
   const int fd = parcel.descriptor.get();
-  if (!os::size_is_kept(fd))
+  if (!parcel.file_name.empty()) {
+    // It cannot be sealed: whoever sent it could shrink it under us. A worker trusts the program that started it.
+    if (os::current_role() != os::role::worker)
+      throw decode_error("tandem: shared memory with a name came from a worker: join it by its name instead");
+    named_.emplace(std::move(parcel.file_name));
+  } else if (!os::size_is_kept(fd)) {
     throw decode_error("tandem: a descriptor that should be shared memory is none, or its size could still change");
-  const long size = os::size_of(fd);
-  if (least == no_size || size < 0 || static_cast<std::size_t>(size) < least)
-    throw decode_error("tandem: shared memory of " + std::to_string(size) + " bytes came for " +
-                       std::to_string(shape.count) + " elements of " + std::to_string(shape.element_bytes) + " bytes");
-  bytes_ = static_cast<std::size_t>(size);
-  alignas(segment_label) std::array<std::byte, sizeof(segment_label)> copy{};
-  os::check(os::read_at(fd, copy, bytes_ - copy.size()), "pread");
-  segment_label found;
-  std::memcpy(static_cast<void*>(&found), copy.data(), offsetof(segment_label, on_the_way));
-  if (found.magic != label_magic || found.kind != static_cast<std::uint32_t>(shape.kind) ||
-      found.element_bytes != shape.element_bytes || found.content_bytes != content_bytes(shape))
-    throw decode_error("tandem: a descriptor came that is other memory than its message says");
+  }
+  bytes_ = check_file(fd, shape);
   const bool kept = os::contents_are_kept(fd);
   if (kept == parcel.writable)
     throw decode_error(kept
@@ -137,6 +170,11 @@ segment_label& mapping::label() const noexcept {
 
 file_descriptor mapping::hand_out(bool writable) {
   const std::lock_guard lock(sending_);
+  if (named_) {  // with a lock of its own, so that the name stays while it is on the way
+    file_descriptor opened(static_cast<int>(os::check(os::open_again(file_.get()), "open")));
+    os::check(os::lock_shared(opened.get()), "flock");
+    return opened;
+  }
   if (writable && os::contents_are_kept(file_.get()))
     throw std::logic_error(
         "tandem: read_only() was called for this memory, so no other process can get a handle of it that writes: pass "
@@ -147,6 +185,10 @@ file_descriptor mapping::hand_out(bool writable) {
 }
 
 void mapping::keep_contents() {
+  if (named_)
+    throw std::logic_error(
+        "tandem: read_only() of memory with a name, which every program of this user can open for writing: make it "
+        "without a name");
   const std::lock_guard lock(sending_);
   if (os::contents_are_kept(file_.get())) return;
   if (label().on_the_way.load(std::memory_order_relaxed) != 0)
@@ -160,7 +202,7 @@ void mapping::keep_contents() {
 // ---- segment ------------------------------------------------------------------------------------------------------
 
 segment::segment(const segment_shape& shape, const memory_options& options)
-    : mapping_(std::make_shared<mapping>(shape, options.huge_pages)),
+    : mapping_(std::make_shared<mapping>(shape, options)),
       address_(mapping_->address()),
       count_(static_cast<std::size_t>(shape.count)) {}
 
@@ -170,13 +212,16 @@ segment::segment(segment_shape shape, segment_parcel parcel)
   address_ = mapping_->address();
 }
 
-bool segment::is_joined() const noexcept { return false; }
+bool segment::is_joined() const noexcept { return mapping_->is_joined(); }
+void segment::publish() const { mapping_->publish(); }
 
 segment_parcel segment::parcel() const {
   segment_parcel made;
   made.count = count_;
   made.writable = writable_;
-  if (mapping_) made.descriptor = mapping_->hand_out(writable_);
+  if (!mapping_) return made;
+  made.file_name = mapping_->file_name();
+  made.descriptor = mapping_->hand_out(writable_);
   return made;
 }
 

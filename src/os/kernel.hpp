@@ -84,6 +84,13 @@ std::size_t block_bytes(int fd) noexcept;  // of a file of huge pages: one page
 /// Takes the memory now, so that no access is a SIGBUS for the lack of it. In pieces: a signal that comes makes the kernel
 /// begin anew.
 int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept;
+/// Memory with a name: a file in /dev/shm, which is made unless it is there. -EACCES: it is another user's.
+int open_named(const char* name) noexcept;
+bool is_named(int fd, const char* name) noexcept;  // it is what has that name now
+void remove_name(const char* name) noexcept;
+int open_again(int fd) noexcept;   // not a duplicate: a file of its own, with locks of its own; needs /proc
+int lock_shared(int fd) noexcept;  // flock(2); waits
+bool lock_alone(int fd) noexcept;  // nobody else has a lock; if not, its own is lost
 /// What this machine, and the control groups of this process, could still give; an estimate.
 std::size_t available_memory(const std::string& proc_self = "/proc/self", const std::string& root = "");
 /// Shared, read and write; nullptr with errno set. `instead_of`: replaces what is mapped there, if it can.

@@ -1,11 +1,14 @@
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdio>
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
@@ -108,6 +111,60 @@ int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept {
   } while (bytes != 0);
   return 0;
 }
+
+namespace {
+constexpr std::size_t path_bytes = 288;  // NAME_MAX and the directory
+
+std::array<char, path_bytes> path_of(const char* name) noexcept {
+  std::array<char, path_bytes> path{};
+  std::snprintf(path.data(), path.size(), "/dev/shm/%s", name);
+  return path;
+}
+}  // namespace
+
+int open_named(const char* name) noexcept {
+  if (const int e = injected()) return -e;
+  int opened = 0;
+  do
+    opened =
+        clear_of_standard(::open(path_of(name).data(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  while (opened < 0 && errno == EINTR);
+  file_descriptor fd(opened);
+  if (!fd) return -errno;
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return -errno;
+  // Not even the superuser: whoever owns it can shrink it, which would be our SIGBUS.
+  return S_ISREG(status.st_mode) && status.st_uid == ::geteuid() ? fd.release() : -EACCES;
+}
+
+bool is_named(int fd, const char* name) noexcept {
+  struct stat own {};
+  struct stat named {};
+  return ::fstat(fd, &own) == 0 && ::lstat(path_of(name).data(), &named) == 0 && own.st_dev == named.st_dev &&
+         own.st_ino == named.st_ino;
+}
+
+void remove_name(const char* name) noexcept { ::unlink(path_of(name).data()); }
+
+int open_again(int fd) noexcept {
+  if (const int e = injected()) return -e;
+  std::array<char, 32> path{};
+  std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd);
+  int opened = 0;
+  do opened = clear_of_standard(::open(path.data(), O_RDWR | O_CLOEXEC));
+  while (opened < 0 && errno == EINTR);
+  return opened < 0 ? -errno : opened;
+}
+
+int lock_shared(int fd) noexcept {
+  if (const int e = injected()) return -e;
+  int result = 0;
+  do result = ::flock(fd, LOCK_SH);
+  while (result < 0 && errno == EINTR);
+  return result < 0 ? -errno : 0;
+}
+
+bool lock_alone(int fd) noexcept { return ::flock(fd, LOCK_EX | LOCK_NB) == 0; }
 
 void* map(int fd, std::size_t offset, std::size_t bytes, void* instead_of) noexcept {
   if (const int e = injected()) {

@@ -31,6 +31,7 @@ struct segment_shape {
 struct segment_parcel {
   std::uint64_t count = 0;
   bool writable = true;
+  std::string file_name = {};  // empty: unnamed
   file_descriptor descriptor = {};
 };
 
@@ -63,6 +64,8 @@ class TANDEM_EXPORT segment {
   std::size_t count() const noexcept { return count_; }
   /// True for memory that was joined by its name, and had been made before.
   bool is_joined() const noexcept;
+  /// What is in it is made: others may join it by its name. Errors: resource_exhausted.
+  void publish() const;
   /// Errors: resource_exhausted; std::logic_error if it is writable and read_only() was called.
   segment_parcel parcel() const;
   /// A handle that only reads, for others too; from then on the memory can be given to nobody for writing.

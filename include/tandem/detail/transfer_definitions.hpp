@@ -116,6 +116,7 @@ struct transfer<Handle> {
     w(static_cast<bool>(parcel.descriptor));
     w(parcel.writable);
     w(parcel.count);
+    w(parcel.file_name);
     if (parcel.descriptor) detail::wire::attach(w, std::move(parcel.descriptor));
   }
   static Handle read(reader& r) {
@@ -123,6 +124,7 @@ struct transfer<Handle> {
     const bool whole = detail::read_value<bool>(r);
     parcel.writable = detail::read_value<bool>(r);
     parcel.count = detail::read_value<std::uint64_t>(r);
+    r(parcel.file_name);
     if (whole) parcel.descriptor = detail::wire::detach(r);
     return detail::memory_access<Handle>::receive(std::move(parcel));
   }
