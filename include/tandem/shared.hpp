@@ -13,6 +13,7 @@
 
 #include <tandem/detail/memory_segment.hpp>
 #include <tandem/detail/memory_shareable.hpp>
+#include <tandem/mutex.hpp>
 
 namespace tandem {
 
@@ -37,14 +38,14 @@ constexpr segment_shape shape_of_elements(segment_kind kind, std::size_t count) 
   static_assert(alignof(T) <= largest_alignment,
                 "tandem: shared memory is aligned to pages of 4096 bytes, and no further");
   static_assert(sizeof(T) <= UINT32_MAX, "tandem: an element of shared memory has less than 4 GiB");
-  return {kind, static_cast<std::uint32_t>(sizeof(T)), count};
+  return {kind, static_cast<std::uint32_t>(sizeof(T)), count, holds_locks<std::remove_const_t<T>>()};
 }
 
 }  // namespace detail
 
-/// One T in shared memory. Copies are handles of the same object, in other processes too; ~T is never run. A moved-from
-/// handle has no object.
-/// Threads: any, at once; what they do to the object is theirs to order.
+/// One T in shared memory, and a lock beside it. Copies are handles of the same object, in other processes too; ~T is
+/// never run. A moved-from handle has no object.
+/// Threads: any, at once; with() lets one at a time to the object.
 template <class T>
 class shared {
   static_assert(std::is_same_v<T, std::remove_cv_t<T>>, "tandem: write shared<T> without const or volatile");
@@ -52,26 +53,55 @@ class shared {
  public:
   /// Makes the object as T{arguments...}.
   /// Blocks: never. Errors: resource_exhausted (no memory, no descriptor); what the constructor of T throws.
-  /// Cost: five system calls, and a page or more of memory.
+  /// Cost: six system calls, and a page or more of memory.
   template <class... A>
   requires(!(std::is_same_v<std::decay_t<A>, shared> || ...) &&
            !(std::is_same_v<std::decay_t<A>, detail::segment> || ...)) explicit shared(A&&... arguments)
       : segment_(shape(1), memory_options{}) {
-    new (segment_.address()) T{std::forward<A>(arguments)...};
+    new (segment_.address()) contents{T{std::forward<A>(arguments)...}};
   }
 
-  /// The object, without a lock.
+  /// The object, without the lock.
   T& operator*() const noexcept { return *get(); }
   T* operator->() const noexcept { return get(); }
   /// Its address in this process; nullptr of a moved-from handle.
-  T* get() const noexcept { return static_cast<T*>(segment_.address()); }
+  T* get() const noexcept { return segment_.address() == nullptr ? nullptr : &all().object; }
+
+  /// What `f(object)` gives, which is called under the lock that comes with the object.
+  /// Blocks: until the lock is free. Errors: owner_died, without a call of `f`, once a thread or process has died in a
+  /// call like this one, until lock_and_repair(); what `f` throws; std::system_error (resource_deadlock_would_occur)
+  /// within such a call; as mutex::lock(). Cost: free: no system call.
+  template <class F>
+  decltype(auto) with(F&& f) const {
+    all().lock.lock();
+    const struct unlocks {
+      mutex& lock;
+      ~unlocks() { lock.unlock(); }
+    } at_end{all().lock};
+    return std::forward<F>(f)(all().object);
+  }
+  /// Runs `f(object)` under the lock, also where its owner died and the object may be half changed: `f` makes it whole.
+  /// The lock is good again afterwards, unless `f` throws.
+  /// Blocks: until the lock is free. Errors: what `f` throws; as mutex::lock_and_repair().
+  template <class F>
+  void lock_and_repair(F&& f) const {
+    all().lock.lock_and_repair([&] { std::forward<F>(f)(all().object); });
+  }
 
  private:
   friend struct detail::memory_access<shared>;
   explicit shared(detail::segment s) noexcept : segment_(std::move(s)) {}
   static constexpr detail::segment_shape shape(std::size_t) noexcept {
-    return detail::shape_of_elements<T>(detail::segment_kind::object, 1);
+    const detail::segment_shape object = detail::shape_of_elements<T>(detail::segment_kind::object, 1);
+    return {object.kind, static_cast<std::uint32_t>(sizeof(contents)), 1, true};
   }
+
+  struct contents {
+    T object;
+    mutex lock = {};
+  };
+  // SAFETY: `contents` was made there by the process that made the segment, and is of this type: its label says so.
+  contents& all() const noexcept { return *static_cast<contents*>(segment_.address()); }
 
   detail::segment segment_;
 };

@@ -10,6 +10,7 @@
 #include <tandem/process.hpp>
 #include <tandem/shared.hpp>
 #include <tandem/stop_source.hpp>
+#include <tandem/sync.hpp>
 #include <tandem/this_worker.hpp>
 #include <tandem/thread.hpp>
 #include <tandem/transfer.hpp>

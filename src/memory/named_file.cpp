@@ -42,7 +42,8 @@ named_file::named_file(const std::string& name, const segment_shape& shape)
       } catch (const decode_error&) {
         throw std::invalid_argument("tandem: the shared memory with the name \"" + name +
                                     "\" is of another size or kind than " + std::to_string(shape.count) +
-                                    " elements of " + std::to_string(shape.element_bytes) + " bytes");
+                                    " elements of " + std::to_string(shape.element_bytes) + " bytes" +
+                                    (shape.has_locks ? ", or its locks are those of another program" : ""));
       }
       joined_ = true;
       return;
@@ -50,9 +51,6 @@ named_file::named_file(const std::string& name, const segment_shape& shape)
   }
   os::throw_failed("flock", EAGAIN, "other programs make and remove the name \"" + name + "\" all the time");
 }
-
-named_file::named_file(std::string file_name)
-    : file_name_(std::move(file_name)), joined_(true), opened_by_(os::own_pid()) {}
 
 // The kernel replaces the lock in one step: nobody gets it in between (Linux 4.2).
 void named_file::publish(int fd) const { os::check(os::lock_shared(fd), "flock"); }

@@ -12,6 +12,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "sync/session.hpp"
 
 namespace tandem::detail {
 
@@ -63,11 +64,15 @@ std::size_t check_file(int fd, const segment_shape& shape) {
   if (found.magic != label_magic || found.kind != static_cast<std::uint32_t>(shape.kind) ||
       found.element_bytes != shape.element_bytes || found.content_bytes != content_bytes(shape))
     throw decode_error("tandem: a descriptor came that is other memory than its message says");
+  if (shape.has_locks && found.session != sync::session_id())
+    throw decode_error(
+        "tandem: shared memory with locks inside came from a program that did not start this one: its locks would not "
+        "know who is alive here; let one program start both, or use sockets");
   return static_cast<std::size_t>(size);
 }
 
-mapping::mapping(const segment_shape& shape, const memory_options& options) {
-  if (!options.name.empty()) {
+mapping::mapping(const segment_shape& shape, const memory_options& options) : is_named_(!options.name.empty()) {
+  if (is_named_) {
     named_.emplace(options.name, shape);
     file_ = named_->take();
   }
@@ -77,7 +82,7 @@ mapping::mapping(const segment_shape& shape, const memory_options& options) {
       address_ = map_all(file_.get(), bytes_, true);
       return;
     }
-    if (named_ || !options.huge_pages || !take_huge(shape)) take_ordinary(shape, options.huge_pages);
+    if (is_named_ || !options.huge_pages || !take_huge(shape)) take_ordinary(shape, options.huge_pages);
   } catch (...) {
     if (named_) named_->leave(file_.get());
     os::unmap(address_, bytes_);
@@ -92,16 +97,12 @@ void mapping::make_label(const segment_shape& shape) const {
   made->kind = static_cast<std::uint32_t>(shape.kind);
   made->element_bytes = shape.element_bytes;
   made->content_bytes = content_bytes(shape);
+  made->session = shape.has_locks ? sync::session_id() : 0;
 }
 
 mapping::~mapping() {
   if (named_) named_->leave(file_.get());
   os::unmap(address_, bytes_);
-}
-
-const std::string& mapping::file_name() const noexcept {
-  static const std::string none;
-  return named_ ? named_->file_name() : none;
 }
 
 void mapping::publish() const {
@@ -128,7 +129,7 @@ void mapping::take_ordinary(const segment_shape& shape, bool huge_pages) {
   const std::size_t bytes = file_bytes(shape, 4096);
   if (bytes == no_size) refuse_size(shape, "no program can address so much");
   check_room(shape, bytes);
-  if (!named_)
+  if (!is_named_)
     file_ = file_descriptor(static_cast<int>(os::check(os::anonymous_file("tandem memory", 0), "memfd_create")));
   os::check(os::resize(file_.get(), bytes), "ftruncate");
   address_ = map_all(file_.get(), bytes, true);  // before the memory is taken: this may fail too, and is cheap
@@ -136,17 +137,16 @@ void mapping::take_ordinary(const segment_shape& shape, bool huge_pages) {
   if (huge_pages) os::touch_as_huge(address_, bytes);
   if (const int failed = os::reserve(file_.get(), 0, bytes); failed != 0)
     os::throw_failed("fallocate", -failed, std::to_string(bytes) + " bytes were to be reserved");
-  if (!named_) os::check(os::keep_size(file_.get()), "fcntl(F_ADD_SEALS)");  // the kernel seals no file with a name
+  if (!is_named_) os::check(os::keep_size(file_.get()), "fcntl(F_ADD_SEALS)");  // the kernel seals no file with a name
 }
 
-mapping::mapping(segment_shape shape, segment_parcel parcel) {
+mapping::mapping(segment_shape shape, segment_parcel parcel) : is_named_(parcel.is_named) {
   shape.count = parcel.count;
   const int fd = parcel.descriptor.get();
-  if (!parcel.file_name.empty()) {
+  if (is_named_) {
     // It cannot be sealed: whoever sent it could shrink it under us. A worker trusts the program that started it.
     if (os::current_role() != os::role::worker)
       throw decode_error("tandem: shared memory with a name came from a worker: join it by its name instead");
-    named_.emplace(std::move(parcel.file_name));
   } else if (!os::size_is_kept(fd)) {
     throw decode_error("tandem: a descriptor that should be shared memory is none, or its size could still change");
   }
@@ -160,7 +160,7 @@ mapping::mapping(segment_shape shape, segment_parcel parcel) {
   address_ = map_all(fd, bytes_, parcel.writable);
   file_ = std::move(parcel.descriptor);
   // Relaxed: a count for read_only(), which orders nothing. A peer that writes over it only hinders that.
-  if (parcel.writable) label().on_the_way.fetch_sub(1, std::memory_order_relaxed);
+  if (parcel.writable && !is_named_) label().on_the_way.fetch_sub(1, std::memory_order_relaxed);
 }
 
 segment_label& mapping::label() const noexcept {
@@ -170,11 +170,7 @@ segment_label& mapping::label() const noexcept {
 
 file_descriptor mapping::hand_out(bool writable) {
   const std::lock_guard lock(sending_);
-  if (named_) {  // with a lock of its own, so that the name stays while it is on the way
-    file_descriptor opened(static_cast<int>(os::check(os::open_again(file_.get()), "open")));
-    os::check(os::lock_shared(opened.get()), "flock");
-    return opened;
-  }
+  if (is_named_) return file_;
   if (writable && os::contents_are_kept(file_.get()))
     throw std::logic_error(
         "tandem: read_only() was called for this memory, so no other process can get a handle of it that writes: pass "
@@ -185,7 +181,7 @@ file_descriptor mapping::hand_out(bool writable) {
 }
 
 void mapping::keep_contents() {
-  if (named_)
+  if (is_named_)
     throw std::logic_error(
         "tandem: read_only() of memory with a name, which every program of this user can open for writing: make it "
         "without a name");
@@ -220,7 +216,7 @@ segment_parcel segment::parcel() const {
   made.count = count_;
   made.writable = writable_;
   if (!mapping_) return made;
-  made.file_name = mapping_->file_name();
+  made.is_named = mapping_->is_named();
   made.descriptor = mapping_->hand_out(writable_);
   return made;
 }

@@ -33,18 +33,16 @@ std::size_t file_bytes(const segment_shape& shape, std::size_t unit);
 /// Throws decode_error unless the descriptor is a file of a segment, of that shape. Gives the file's size.
 std::size_t check_file(int fd, const segment_shape& shape);
 
-/// A name in /dev/shm. Each process that holds the memory has its file open and locked (flock, shared); the last one
-/// removes the name. What nobody has locked is left over from processes that were killed: it is made anew.
+/// A name in /dev/shm, as one who asked for it has it. Each of them has the file open and locked (flock, shared); the last
+/// one removes the name. What nobody has locked is left over from processes that were killed: it is made anew. Whoever was
+/// handed the memory has it without the name.
 class named_file {
  public:
   /// Opens or makes it. Errors: std::invalid_argument; resource_exhausted.
   explicit named_file(const std::string& name, const segment_shape& shape);
-  /// What another process handed over, and has locked.
-  explicit named_file(std::string file_name);
   named_file(const named_file&) = delete;
   named_file& operator=(const named_file&) = delete;
 
-  const std::string& file_name() const noexcept { return file_name_; }
   bool is_joined() const noexcept { return joined_; }
   file_descriptor take() noexcept { return std::move(file_); }
   /// The memory is made: others may join. Errors: resource_exhausted.
@@ -74,7 +72,7 @@ class mapping {
   file_descriptor hand_out(bool writable);
   void keep_contents();
   file_descriptor descriptor() const { return file_; }
-  const std::string& file_name() const noexcept;
+  bool is_named() const noexcept { return is_named_; }
   bool is_joined() const noexcept { return named_ && named_->is_joined(); }
   void publish() const;
 
@@ -87,8 +85,9 @@ class mapping {
   file_descriptor file_;
   std::byte* address_ = nullptr;
   std::size_t bytes_ = 0;  // of the file, and of the map
-  std::optional<named_file> named_ = {};
-  std::mutex sending_;  // between a look at the seals and the count of what is on the way
+  bool is_named_ = false;
+  std::optional<named_file> named_ = {};  // by name it was asked for
+  std::mutex sending_;                    // between a look at the seals and the count of what is on the way
 };
 
 }  // namespace tandem::detail

@@ -88,7 +88,6 @@ int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept;
 int open_named(const char* name) noexcept;
 bool is_named(int fd, const char* name) noexcept;  // it is what has that name now
 void remove_name(const char* name) noexcept;
-int open_again(int fd) noexcept;   // not a duplicate: a file of its own, with locks of its own; needs /proc
 int lock_shared(int fd) noexcept;  // flock(2); waits
 bool lock_alone(int fd) noexcept;  // nobody else has a lock; if not, its own is lost
 /// What this machine, and the control groups of this process, could still give; an estimate.
@@ -98,6 +97,7 @@ void* map(int fd, std::size_t offset, std::size_t bytes, void* instead_of = null
 void* map_read_only(int fd, std::size_t bytes) noexcept;  // shared; mprotect cannot make it writable
 void unmap(void*, std::size_t bytes) noexcept;
 void touch_as_huge(void*, std::size_t bytes) noexcept;  // with transparent huge pages where there are; never fails
+int random_bytes(std::span<std::byte>) noexcept;
 [[gnu::hot]] void keep_from_copies(void*, std::size_t bytes) noexcept;  // a child made by fork() does not have it
 long read_some(int fd, std::span<std::byte>) noexcept;                  // 0 at the end
 long write_some(int fd, std::span<const std::byte>) noexcept;           // SIGPIPE is not kept away
@@ -178,6 +178,10 @@ int allowed_cpus() noexcept;  // in the affinity mask
 
 // ---- threads ------------------------------------------------------------------------------------------------------
 int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept;
+/// A key whose destructor runs when a thread that has set it ends, after those of its thread_local objects.
+int make_thread_key(pthread_key_t& made, void (*at_end)(void*)) noexcept;
+void set_thread_key(pthread_key_t, const void* value) noexcept;
+int call_in_children(void (*)()) noexcept;                         // of fork()
 bool join_thread(pthread_t, clock::time_point deadline) noexcept;  // false at the deadline
 void leave_thread(pthread_t) noexcept;                             // nobody will join it
 
@@ -202,6 +206,11 @@ class signal_guard {
 // ---- futex --------------------------------------------------------------------------------------------------------
 /// Waits while `word` is `expected`; false at the deadline. May return early.
 bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, clock::time_point deadline = never) noexcept;
+/// Waits while both words are what is expected; false at the deadline. May return early. On a kernel that can only wait
+/// for one word (before 5.16, or a filter denies the call), it looks at the second again after a bounded time.
+bool futex_wait_both(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::atomic<std::uint32_t>& second,
+                     std::uint32_t second_expected, clock::time_point deadline = never) noexcept;
+int futex_wake(std::atomic<std::uint32_t>& word, int most) noexcept;  // how many were woken
 void futex_wake_all(std::atomic<std::uint32_t>& word) noexcept;
 
 // ---- /proc and cgroups: nothing where they are not mounted --------------------------------------------------------

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -146,16 +147,6 @@ bool is_named(int fd, const char* name) noexcept {
 
 void remove_name(const char* name) noexcept { ::unlink(path_of(name).data()); }
 
-int open_again(int fd) noexcept {
-  if (const int e = injected()) return -e;
-  std::array<char, 32> path{};
-  std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd);
-  int opened = 0;
-  do opened = clear_of_standard(::open(path.data(), O_RDWR | O_CLOEXEC));
-  while (opened < 0 && errno == EINTR);
-  return opened < 0 ? -errno : opened;
-}
-
 int lock_shared(int fd) noexcept {
   if (const int e = injected()) return -e;
   int result = 0;
@@ -195,6 +186,11 @@ void touch_as_huge(void* address, std::size_t bytes) noexcept {
 #endif
   // Whoever allocates through the descriptor gets small pages: the advice is the map's.
   if (::madvise(address, bytes, MADV_HUGEPAGE) == 0) ::madvise(address, bytes, MADV_POPULATE_WRITE);
+}
+
+int random_bytes(std::span<std::byte> bytes) noexcept {
+  if (const int e = injected()) return -e;
+  return ::getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()) ? 0 : -EIO;
 }
 
 void keep_from_copies(void* address, std::size_t bytes) noexcept {

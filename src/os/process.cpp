@@ -201,6 +201,18 @@ int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept
   return -::pthread_create(&made, nullptr, body, argument);
 }
 
+int make_thread_key(pthread_key_t& made, void (*at_end)(void*)) noexcept {
+  if (const int e = injected()) return -e;
+  return -::pthread_key_create(&made, at_end);
+}
+
+void set_thread_key(pthread_key_t key, const void* value) noexcept { ::pthread_setspecific(key, value); }
+
+int call_in_children(void (*function)()) noexcept {
+  if (const int e = injected()) return -e;
+  return -::pthread_atfork(nullptr, nullptr, function);
+}
+
 void leave_thread(pthread_t thread) noexcept { ::pthread_detach(thread); }
 
 bool join_thread(pthread_t thread, clock::time_point deadline) noexcept {

@@ -21,6 +21,7 @@
 #include "observe/log.hpp"
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "sync/session.hpp"
 #include "transfer/exception_codec.hpp"
 #include "worker/fork_watch.hpp"
 #include "worker/fresh_image.hpp"
@@ -279,6 +280,7 @@ void forget_worker() noexcept { self = nullptr; }
 void be_worker(const own_worker& what) {
   own = what;
   self = &own;
+  sync::be_process(own.process);
 }
 
 namespace {
@@ -309,6 +311,7 @@ void prepare_child_side(bool copied) {
       [](int code, void*) {
         if (os::current_role() == os::role::detached) return;
         flush_output();
+        sync::leave();
         os::exit_now(code);
       },
       nullptr);
@@ -340,6 +343,7 @@ template <class Call>
     const detail::message result = call();
     leave_if_copied(0);
     warn_of_lost_output();
+    sync::leave();
     publish_value(result);
     os::exit_now(0);
   } catch (const abi::__forced_unwind&) {  // pthread_exit; swallowing it would abort
@@ -349,6 +353,7 @@ template <class Call>
     leave_if_copied(1);
     const std::exception_ptr exception = std::current_exception();
     warn_of_lost_output();
+    sync::leave();
     publish_exception(exception);
     os::exit_now(1);
   }

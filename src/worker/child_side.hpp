@@ -19,9 +19,10 @@ namespace tandem::worker {
 struct own_worker {
   std::array<char, most_name_bytes + 1> name;  // terminated by 0
   slot_page* page = nullptr;
-  int door = -1;          // where results go: to the server, or to the program that forked this one
-  bool of_server = true;  // the server starts workers for it; a forked one has none yet
-  int parent_pidfd = -1;  // of the program that started it
+  int door = -1;              // where results go: to the server, or to the program that forked this one
+  bool of_server = true;      // the server starts workers for it; a forked one has none yet
+  int parent_pidfd = -1;      // of the program that started it
+  std::uint32_t process = 0;  // its handle in the session page
 };
 
 /// What the server has ready for a worker before it clones it, so that nothing can fail in between. It stays where it is.
@@ -36,6 +37,7 @@ struct worker_start {
   bool fresh_image = false;
   std::uint32_t slot = 0;
   int ledger = -1;
+  int session = -1;  // of a fresh image: the session page, or -1
 };
 
 /// Once in the keeper, before the preload, so that server and workers inherit it: what happens at exit and

@@ -5,6 +5,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "sync/session.hpp"
 #include "worker/child_side.hpp"
 #include "worker/current_unit.hpp"
 #include "worker/fork_watch.hpp"
@@ -41,18 +42,20 @@ void process_core::copy(const copied_call& call) {
   os::check(os::socket_pair(door), "socketpair");
   slot_ = runtime_->slots().take();
   page_ = &runtime_->slots().page(slot_);
+  process_ = sync::take_process(sync::this_domain());
   try {
     parent_ = file_descriptor(static_cast<int>(os::check(os::pidfd_of(os::own_pid()), "pidfd_open")));
     worker::flush_before_copy(threads_run);
     pid_ = static_cast<pid_t>(os::check(threads_run ? os::fork_with_threads(pidfd_) : os::fork_unseen(pidfd_), "fork"));
     if (pid_ == 0) be_the_copy(call, std::move(door[1]));
   } catch (...) {
+    sync::process_ended(process_);
     runtime_->slots().give_back(slot_, false);
     throw;
   }
   parent_ = {};
   door_ = std::move(door[0]);
-  runtime_->watch_copy(pid_, pidfd_.get());
+  runtime_->watch_copy(pid_, pidfd_.get(), process_);
 }
 
 // noexcept: an exception must not come out of here into the program of which this is a copy.
@@ -67,6 +70,7 @@ void process_core::be_the_copy(const copied_call& call, file_descriptor door) no
   self.page = page_;
   self.door = door.release();
   self.of_server = false;
+  self.process = process_;
   self.parent_pidfd = parent_.release();
   worker::set_text(self.name, name_);
   worker::be_worker(self);
@@ -77,7 +81,9 @@ void process_core::be_the_copy(const copied_call& call, file_descriptor door) no
 
 void process_core::reap_copy() {
   const std::lock_guard lock(reaping_);
-  if (!reaped_) reaped_ = os::reap(pidfd_.get());
+  if (reaped_) return;
+  reaped_ = os::reap(pidfd_.get());
+  sync::process_ended(process_);
 }
 
 }  // namespace tandem::detail

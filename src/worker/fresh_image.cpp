@@ -9,6 +9,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "sync/session.hpp"
 #include "worker/child_side.hpp"
 #include "worker/fork_watch.hpp"
 #include "worker/start_body.hpp"
@@ -65,6 +66,11 @@ void become_fresh_image(const worker_start& start) {
     change_surroundings(read_setup(read_body(body).setup));
     for (const int fd : {start.ledger, start.body_memfd, start.self.door, start.self.parent_pidfd}) keep_over_exec(fd);
     for (const file_descriptor& fd : start.handles) keep_over_exec(fd.get());
+    if (start.session >= 0) {
+      keep_over_exec(start.session);
+      const std::string given = std::to_string(start.session) + "," + std::to_string(start.self.process);
+      os::check(os::set_variable(sync::session_variable, given.c_str()), "setenv");
+    }
     os::check(os::set_variable(variable, described(start).c_str()), "setenv");
     // Until the image has come to init(), this is what there is to say of its end.
     set_text(start.self.page->exception_what,
@@ -84,6 +90,7 @@ void run_fresh_image() {
   const auto slot = static_cast<std::uint32_t>(numbers[1]);
   if (!os::sealed_at(ledger.get(), ledger_bytes) || slot >= slot_count) fail_stray_variable();
   own_worker self;
+  self.process = sync::program_handle();
   // SAFETY: a whole page of a sealed ledger.
   self.page = static_cast<slot_page*>(os::map(ledger.get(), page_offset(slot), page_bytes));
   if (self.page == nullptr) os::throw_failed("mmap", errno);

@@ -9,6 +9,7 @@
 #include "observe/log.hpp"
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "sync/session.hpp"
 #include "transfer/exception_codec.hpp"
 #include "worker/child_side.hpp"
 #include "worker/fork_watch.hpp"
@@ -26,14 +27,22 @@ struct keeper {
   host_ties ties;
   file_descriptor children;  // the signalfd
   pid_t server = 0;
-  std::vector<os::known_process> copies;  // children that the host made itself
+  struct watched_copy {
+    os::known_process known;
+    std::uint32_t process;  // its handle in the session page
+  };
+  std::vector<watched_copy> copies;  // children that the host made itself
 };
+
+// The handle of the keeper in the session page: a preload may use locks.
+std::uint32_t own_process = 0;
 
 // Descriptors of the program above 2 become /dev/null: whoever finds their numbers in copied memory does no harm with
 // them, and no pipe or lock of the program is held open.
 void cover_descriptors(const keeper& k) {
   const file_descriptor null(os::open_null());
-  const std::vector<int> ours = {k.control.get(), k.ties.host_pidfd.get(), k.ties.lines->descriptor(), null.get()};
+  const std::vector<int> ours = {k.control.get(), k.ties.host_pidfd.get(), k.ties.lines->descriptor(), null.get(),
+                                 sync::session_descriptor()};
   for (const int fd : os::open_descriptors()) {
     if (std::find(ours.begin(), ours.end(), fd) != ours.end()) continue;
     if (!null || os::duplicate_onto(null.get(), fd) < 0) os::close(fd);
@@ -84,6 +93,8 @@ bool preloaded(const keeper& k, const std::function<void()>& preload) {
 
 void become_keeper(keeper& k) {
   os::set_role(os::role::keeper);
+  own_process = sync::take_process(0);
+  sync::be_process(own_process);
   count_own_fork();
   runtime::forget_connections();
   observe::forward_to(nullptr);
@@ -104,6 +115,7 @@ void make_server(keeper& k) {
     std::array<file_descriptor, 2> ends;
     os::check(os::socket_pair(ends), "socketpair");
     os::check(os::tell_sender(ends[1].get()), "setsockopt(SO_PASSCRED)");  // before the host can send
+    k.ties.domain = sync::take_process(0);
     const pid_t pid = k.ties.pid_namespace
                           ? static_cast<pid_t>(os::check(os::fork_into_namespace(), namespace_operation))
                           : static_cast<pid_t>(os::check(os::fork_process(), "fork"));
@@ -125,26 +137,35 @@ void make_server(keeper& k) {
 }
 
 // The server's workers die with it, by PR_SET_PDEATHSIG; what they leave behind comes to us, and is ended here.
+void end_what_is_left(keeper& k) {
+  os::kill_all_children({});
+  sync::domain_ended(k.ties.domain);
+  sync::process_ended(k.ties.domain);
+  k.ties.domain = 0;
+}
+
 void reap_children(keeper& k) {
   for (os::ended_child child = os::reap_any(false); child.pid > 0; child = os::reap_any(false)) {
     if (child.pid != k.server) continue;
     k.server = 0;
-    os::kill_all_children({});
+    end_what_is_left(k);
     return;
   }
 }
 
-// Forgets those that have ended.
+// Tells of those that have ended, and forgets them.
 void look_after_copies(keeper& k) {
-  std::erase_if(k.copies, [](const os::known_process& c) {
-    std::array<os::ready, 1> set{{{c.pidfd.get()}}};
-    return os::wait_ready(set, os::now) == 1;
+  std::erase_if(k.copies, [](const keeper::watched_copy& c) {
+    std::array<os::ready, 1> set{{{c.known.pidfd.get()}}};
+    if (os::wait_ready(set, os::now) != 1) return false;
+    sync::process_ended(c.process);
+    return true;
   });
 }
 
 // They are no children of ours, and whoever is below them neither.
 void end_copies(keeper& k) {
-  for (const os::known_process& c : k.copies) os::kill_tree(c);
+  for (const keeper::watched_copy& c : k.copies) os::kill_tree(c.known);
 }
 
 // What the host says: a server, please; or, watch this one. False at its end.
@@ -155,7 +176,7 @@ bool serve_host(keeper& k) {
   keeper_message said;
   if (!read_message(said, buffer)) return true;
   if (said.word == keeper_word::watch) {
-    if (!asked.descriptors.empty()) k.copies.push_back({said.pid, std::move(asked.descriptors[0])});
+    if (!asked.descriptors.empty()) k.copies.push_back({{said.pid, std::move(asked.descriptors[0])}, said.process});
     return true;
   }
   reap_children(k);
@@ -165,7 +186,7 @@ bool serve_host(keeper& k) {
       const os::ended_child child = os::reap_any(true);
       if (child.pid < 0 || child.pid == k.server) k.server = 0;
     }
-    os::kill_all_children({});
+    end_what_is_left(k);
   }
   make_server(k);
   return true;
@@ -187,7 +208,7 @@ void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& hos
     say(k, {keeper_word::ready});
     for (;;) {
       std::vector<os::ready> set{{k.control.get()}, {k.ties.host_pidfd.get()}, {k.children.get()}};
-      for (const os::known_process& c : k.copies) set.push_back({c.pidfd.get()});
+      for (const keeper::watched_copy& c : k.copies) set.push_back({c.known.pidfd.get()});
       if (os::wait_ready(set) < 0) continue;
       look_after_copies(k);
       if (set[1].readable) break;
@@ -202,7 +223,7 @@ void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& hos
   } catch (...) {  // no memory: the host sees our end
   }
   end_copies(k);
-  os::kill_all_children({});
+  end_what_is_left(k);
   os::exit_now(0);
 }
 

@@ -96,10 +96,11 @@ class process_core final : public unit {
   std::mutex mutex_;  // of what follows
   bool collected_ = false;
   bool taken_ = false;
-  bool lost_ = false;       // its server died while it was being started
-  bool copied_ = false;     // a child of this process, and not of a server
-  file_descriptor door_;    // of a copy: what it hands over
-  file_descriptor parent_;  // while a copy is made: the pidfd of this process
+  bool lost_ = false;          // its server died while it was being started
+  bool copied_ = false;        // a child of this process, and not of a server
+  std::uint32_t process_ = 0;  // of a copy: its handle in the session page
+  file_descriptor door_;       // of a copy: what it hands over
+  file_descriptor parent_;     // while a copy is made: the pidfd of this process
   std::mutex reaping_;
   std::optional<os::ended_child> reaped_;  // of a copy
   exit_status status_;

@@ -57,10 +57,12 @@ enum class door_kind : std::uint32_t {
   connect,  // + a socket and a ledger: this worker wants to start workers itself
   handles,  // + handles of the result
   result,   // + a memfd, and the last handles
+  watch,    // + a pidfd: a copy of this worker, whose end others are to learn of
 };
 
 struct door_message {
   door_kind kind{};
+  std::uint32_t process = 0;  // of watch: the copy's handle in the session page
 };
 
 // What the keeper says to the host.
@@ -78,7 +80,8 @@ struct keeper_message {
   keeper_word word{};
   std::int32_t error = 0;
   std::array<char, 28> operation = {};
-  std::int32_t pid = 0;  // of the server
+  std::int32_t pid = 0;       // of the server
+  std::uint32_t process = 0;  // of watch: its handle in the session page
 };
 
 template <class Message>

@@ -12,6 +12,7 @@
 #include "observe/log.hpp"
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "sync/session.hpp"
 #include "transfer/exception_codec.hpp"
 #include "worker/child_side.hpp"
 #include "worker/fork_watch.hpp"
@@ -68,6 +69,7 @@ bool other_threads_run() { return os::thread_count() - service_threads() > 1; }
 
 runtime& runtime::make(init_options options) {
   if (os::current_role() != os::role::worker) os::require_kernel();
+  sync::session();  // before the first clone, so that all have it
   std::unique_ptr<runtime> made(new runtime(std::move(options)));
   if (!started_by_server()) {
     watch_forks();
@@ -144,10 +146,17 @@ void runtime::start_keeper() {
   await_preload();
 }
 
-void runtime::watch_copy(pid_t pid, int pidfd) noexcept {
-  if (started_by_server()) return;  // its own end ends what is below it
+void runtime::watch_copy(pid_t pid, int pidfd, std::uint32_t process) noexcept {
+  if (started_by_server()) {
+    const door_message message{door_kind::watch, process};
+    if (os::send(this_process()->door, {bytes_of(message)}, std::span(&pidfd, 1)) < 0)
+      observe::log(log_level::warning,
+                   "the end of a copy of this worker may go unseen by others: its fork server is gone");
+    return;
+  }
   keeper_message message{keeper_word::watch};
   message.pid = pid;
+  message.process = process;
   // A keeper that is gone can end nobody; the next start makes another.
   if (os::send(control_.get(), {bytes_of(message)}, std::span(&pidfd, 1)) < 0)
     observe::log(log_level::warning, "a copy of the program will not end with it: its keeper is gone");

@@ -30,8 +30,9 @@ class runtime {
   std::shared_ptr<server_link> link();
   ledger& slots() noexcept { return slots_; }
   bool has_namespace() const noexcept { return options_.pid_namespace; }
-  /// From now on the keeper ends this child when it ends the rest.
-  void watch_copy(pid_t, int pidfd) noexcept;
+  /// From now on the keeper ends this child when it ends the rest, and those who share locks with it learn of its end. In
+  /// a worker the server sees to the latter; its own end ends what is below it.
+  void watch_copy(pid_t, int pidfd, std::uint32_t process) noexcept;
   /// Errors: not_initialised if the program did not call init() itself, so that a fresh image of it would not either.
   void require_init_in_main() const;
 

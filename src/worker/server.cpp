@@ -14,6 +14,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "sync/session.hpp"
 #include "worker/child_side.hpp"
 #include "worker/error_taps.hpp"
 #include "worker/ledger.hpp"
@@ -56,7 +57,14 @@ struct clone {
   pid_t pid = 0;
   client* owner = nullptr;  // nullptr: nobody asks for its end any more
   std::uint32_t slot = 0;
+  std::uint32_t process = 0;  // its handle in the session page
   worker_result result;
+};
+
+// A copy that a worker has made of itself: others who share locks with it learn of its end from us.
+struct watched_copy {
+  file_descriptor pidfd;
+  std::uint32_t process = 0;
 };
 
 // The page of the worker that was started last; the next one often has the same.
@@ -86,6 +94,8 @@ class server {
   void read_door();
   void renew_door();
   void connect_worker(os::message&);
+  void watch(os::message&, std::uint32_t process);
+  void look_after_copies();
   void reap();
   void drop(client&);
   slot_page* map_page(const client&, std::uint32_t slot);
@@ -100,6 +110,8 @@ class server {
   const pid_t pid_ = os::own_pid();
   const uid_t user_ = os::own_user();
   file_descriptor children_;
+  const int session_ = sync::session_descriptor();
+  std::vector<watched_copy> copies_;
   std::array<file_descriptor, 2> door_;                // ours, the workers'
   std::vector<std::unique_ptr<client>> clients_;       // the host first
   boost::container::small_vector<clone, 16> workers_;  // by pid; the first few on a page that is written anyway
@@ -113,6 +125,7 @@ class server {
 
 server::server(file_descriptor host, host_ties ties) : ties_(std::move(ties)) {
   os::set_role(os::role::server);
+  sync::be_process(ties_.domain);
   os::raise_descriptor_limit();
   children_ = file_descriptor(static_cast<int>(os::check(os::child_signals(), "signalfd")));
   os::check(os::socket_pair(door_), "socketpair");
@@ -142,6 +155,8 @@ std::vector<int> server::own_descriptors() const {
   }
   for (const clone& w : workers_) add_result(w.result);
   taps_.each_descriptor(add);
+  for (const watched_copy& c : copies_) add(c.pidfd);
+  if (session_ >= 0) ours.push_back(session_);
   add(ties_.keeper_pidfd);
   return ours;
 }
@@ -254,12 +269,18 @@ void server::start(client& c, const request& asked, std::span<const std::byte> r
   begin.body = rest;
   begin.body_memfd = before_handles != 0 ? got.descriptors[0].get() : -1;
   file_descriptor ledger;
+  file_descriptor session;
   if (wants(start_flag::fresh_image)) {
     ledger = file_descriptor(os::duplicate(c.ledger_fd));
     if (!ledger) return send_failure(c, "fcntl(F_DUPFD_CLOEXEC)", -ledger.get());
     begin.fresh_image = true;
     begin.slot = asked.slot;
     begin.ledger = ledger.get();
+    if (session_ >= 0) {
+      session = file_descriptor(os::duplicate(session_));
+      if (!session) return send_failure(c, "fcntl(F_DUPFD_CLOEXEC)", -session.get());
+    }
+    begin.session = session.get();
   }
   std::array<file_descriptor, 2> error_pipe;
   if (wants(start_flag::capture_stderr)) {
@@ -277,14 +298,18 @@ void server::clone_worker(client& c, const request& asked, worker_start& begin) 
   begin.server = pid_;
   begin.self.parent_pidfd = c.pidfd ? c.pidfd.get() : ties_.host_pidfd.get();
   begin.to_close = closed_in_workers_of(c);
+  begin.self.process = sync::take_process(ties_.domain);
   if (workers_.size() == workers_.capacity()) workers_.reserve(2 * workers_.size() + 16);
 
   const pid_t pid = os::fork_process();
   if (pid == 0) run_worker(begin);
-  if (pid < 0) return send_failure(c, "fork", -pid);
+  if (pid < 0) {
+    sync::process_ended(begin.self.process);
+    return send_failure(c, "fork", -pid);
+  }
   if (begin.standard_error >= 0) taps_.name_last(pid);
   const auto after = std::find_if(workers_.rbegin(), workers_.rend(), [pid](const clone& w) { return w.pid < pid; });
-  clone& made = *workers_.insert(after.base(), clone{pid, &c, asked.slot, {}});
+  clone& made = *workers_.insert(after.base(), clone{pid, &c, asked.slot, begin.self.process, {}});
   const file_descriptor pidfd(os::pidfd_of(pid));
   if (pidfd.get() < 0) {
     os::kill_now(pid, 9);  // ours and not reaped, so the number cannot be another's
@@ -433,11 +458,29 @@ void server::read_door() {
     if (!read_message(said, std::span(bytes.data(), static_cast<std::size_t>(got.size)))) continue;
     if (said.kind == door_kind::connect) {
       connect_worker(got);
+    } else if (said.kind == door_kind::watch) {
+      watch(got, said.process);
     } else if (clone* sender = find(got.sender)) {
       take_result(said.kind, got, sender->result);
       closed_for_ = nullptr;
     }
   }
+}
+
+void server::watch(os::message& got, std::uint32_t process) {
+  if (got.descriptors.size() != 1 || find(got.sender) == nullptr) return;
+  closed_for_ = nullptr;
+  copies_.push_back({std::move(got.descriptors[0]), process});
+}
+
+void server::look_after_copies() {
+  std::erase_if(copies_, [this](const watched_copy& c) {
+    std::array<os::ready, 1> set{{{c.pidfd.get()}}};
+    if (os::wait_ready(set, os::now) != 1) return false;
+    sync::process_ended(c.process);
+    closed_for_ = nullptr;
+    return true;
+  });
 }
 
 void server::reap() {
@@ -448,6 +491,7 @@ void server::reap() {
     if (found == nullptr) continue;  // an orphan, after the keeper's death
     clone ended = std::move(*found);
     workers_.erase(workers_.begin() + (found - workers_.data()));
+    sync::process_ended(ended.process);
     std::string errors = taps_.empty() ? std::string() : taps_.end_of(child.pid);
     if (ended.owner == nullptr) continue;
     if (ended.result.memfd) ended.owner->results[ended.slot] = std::move(ended.result);
@@ -486,6 +530,7 @@ void server::end_all() {
   std::vector<pid_t> known;
   for (const clone& w : workers_) known.push_back(w.pid);
   os::kill_all_children(known);
+  sync::domain_ended(ties_.domain);
   os::exit_now(0);
 }
 
@@ -498,6 +543,7 @@ void server::run() {
     const std::size_t fixed = set.size();
     for (const auto& c : clients_) set.push_back({c->socket.get()});
     const std::size_t tapped = set.size();
+    for (const watched_copy& c : copies_) set.push_back({c.pidfd.get()});
     taps_.add_to(set);
     if (os::wait_ready(set) < 0) continue;
     if (set[2].readable) end_all();
@@ -508,6 +554,7 @@ void server::run() {
     }
     if (set[1].readable) read_door();
     if (set[0].readable) reap();
+    if (!copies_.empty()) look_after_copies();
     if (!taps_.empty()) {
       taps_.pass_on();
       closed_for_ = nullptr;

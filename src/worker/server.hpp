@@ -1,6 +1,8 @@
 #pragma once
 // The fork server: a copy of the program that stays single-threaded, and from which every worker is cloned. And its
 // keeper.
+#include <cstdint>
+
 #include <tandem/file_descriptor.hpp>
 #include <tandem/init.hpp>
 
@@ -14,6 +16,7 @@ struct host_ties {
   file_descriptor keeper_pidfd;
   ledger* lines = nullptr;  // of the host
   bool pid_namespace = false;
+  std::uint32_t domain = 0;  // the handle of the server in the session page
 };
 
 /// The life of the keeper: runs the preload, then makes a server whenever the host asks and none is there, until the host

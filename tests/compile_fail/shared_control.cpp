@@ -9,6 +9,7 @@
 #include <variant>
 
 #include <tandem/shared.hpp>
+#include <tandem/sync.hpp>
 
 namespace my {
 enum class colour { red, green };
@@ -59,6 +60,8 @@ struct state {
   number u;
   derived d;
   my::counter own;
+  tandem::recursive_mutex lock;
+  tandem::condition_variable changed;
 };
 struct empty {};
 struct text {

@@ -105,30 +105,26 @@ TYPED_TEST(named, many_come_and_go) {
 
 class named_memory : public tandem::test::checked {};
 
-TEST_F(named_memory, stays_while_a_worker_has_it) {
+TEST_F(named_memory, those_who_were_handed_it_have_it_without_the_name) {
   const std::string name = own_name("e");
   tandem::stop_source stop;
   std::optional<shared_array<int>> a(std::in_place, 4U, tandem::memory_options{.name = name});
   tandem::process p(
       [](const shared_array<int>& seen, const tandem::stop_source& s) {
         while (!s.stop_requested()) ::sched_yield();
-        return seen.span()[1];
+        // And hands it on.
+        return tandem::process([](const shared_array<int>& below) { return below.span()[1]; }, seen).get();
       },
       *a, stop);
   a->span()[1] = 9;
   a.reset();
-  // On its way, or held there: its lock keeps the name.
-  EXPECT_TRUE(std::filesystem::exists(file_of(name)));
+  EXPECT_FALSE(std::filesystem::exists(file_of(name)));
   {
-    const shared_array<int> again(4, {.name = name});
-    EXPECT_EQ(again.span()[1], 9);
+    const shared_array<int> another(4, {.name = name});
+    EXPECT_EQ(another.span()[1], 0);
   }
-  EXPECT_TRUE(std::filesystem::exists(file_of(name)));
   stop.request_stop();
   EXPECT_EQ(p.get(), 9);
-  // It leaves without a word, so the name is left over, and is taken away by the next who asks.
-  { const shared_array<int> last(4, {.name = name}); }
-  EXPECT_FALSE(std::filesystem::exists(file_of(name)));
 }
 
 TEST_F(named_memory, what_is_left_of_the_killed_is_made_anew) {

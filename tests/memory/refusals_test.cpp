@@ -281,7 +281,7 @@ TEST_F(refusals, read_only_while_a_handle_that_writes_is_on_its_way) {
 struct claim {
   std::uint64_t count = 0;
   bool writable = true;
-  std::string file_name = {};
+  bool is_named = false;
 };
 
 // What the host makes of a message like that of a handle of ints.
@@ -291,7 +291,7 @@ std::string host_says(const claim& c, file_descriptor fd) {
   w(true);
   w(c.writable);
   w(c.count);
-  w(c.file_name);
+  w(c.is_named);
   auto sent = tandem::detail::take_message(std::move(w));
   sent.handles.push_back(std::move(fd));
   auto r = tandem::detail::make_reader(sent.bytes, sent.handles);
@@ -333,7 +333,7 @@ TEST_F(refusals, descriptors_that_are_something_else) {
     EXPECT_THAT(host_says<shared_memory>({count}, bytes.descriptor()), testing::StartsWith("tandem: ")) << count;
   }
   EXPECT_THAT(host_says<shared_memory>({40, false}, bytes.descriptor()), HasSubstr("can be written"));
-  EXPECT_THAT(host_says<shared_memory>({40, true, "tandem.x"}, bytes.descriptor()), HasSubstr("join it by its name"));
+  EXPECT_THAT(host_says<shared_memory>({40, true, true}, bytes.descriptor()), HasSubstr("join it by its name"));
   // Sealed by somebody else meanwhile.
   EXPECT_EQ(::fcntl(bytes.descriptor().get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
   EXPECT_THAT(host_says<shared_memory>({40}, bytes.descriptor()), HasSubstr("read_only() was called before"));

@@ -2,9 +2,13 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <csignal>
+#include <mutex>
 #include <numeric>
 #include <optional>
+#include <stdexcept>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "support/fixture.hpp"
@@ -153,6 +157,119 @@ TYPED_TEST(memory, readers_only_read) {
   numbers.span()[7] = 70;
   auto unit = TypeParam::start([](const shared_array<const int>& seen) { return seen.span()[7]; }, reading);
   EXPECT_EQ(unit.get(), 70);
+}
+
+TYPED_TEST(memory, the_lock_that_comes_with_an_object) {
+  shared<std::pair<long, long>> counts(0L, 0L);
+  const auto count = [](const shared<std::pair<long, long>>& both) {
+    for (int i = 0; i < 20'000; ++i) {
+      both.with([](auto& seen) {
+        ++seen.first;
+        ++seen.second;
+      });
+    }
+    return both.with([](auto& seen) { return seen.first - seen.second; });
+  };
+  auto one = TypeParam::start(count, counts);
+  auto two = TypeParam::start(count, counts);
+  EXPECT_EQ(one.get(), 0);
+  EXPECT_EQ(two.get(), 0);
+  EXPECT_EQ(counts->first, 40'000);
+  long& first = counts.with([](auto& seen) -> long& { return seen.first; });
+  EXPECT_EQ(&first, &counts->first);
+  EXPECT_THROW(counts.with([](auto&) { throw std::runtime_error("no"); }), std::runtime_error);
+  counts.with([](auto& seen) { seen = {}; });  // it was given back
+  EXPECT_EQ(counts->second, 0);
+}
+
+class memory_of_the_dead : public tandem::test::checked {};
+
+TEST_F(memory_of_the_dead, says_so_until_it_is_repaired) {
+  shared<point> p(1, 1);
+  tandem::process killed(
+      [](const shared<point>& seen) {
+        seen.with([](point& half) {
+          half.x = 2;
+          ::raise(SIGKILL);
+        });
+      },
+      p);
+  killed.join();
+  EXPECT_EQ(killed.status()->signal(), SIGKILL);
+  EXPECT_THROW(p.with([](point&) { FAIL() << "called"; }), tandem::owner_died);
+  EXPECT_THROW(p.lock_and_repair([](point&) { throw std::runtime_error("not whole"); }), std::runtime_error);
+  EXPECT_THROW(p.with([](point&) {}), tandem::owner_died);
+  EXPECT_EQ(p->x, 2);  // without the lock it is as it is
+  p.lock_and_repair([](point& half) { half.y = half.x; });
+  EXPECT_EQ(p.with([](point& whole) { return whole.y; }), 2);
+  EXPECT_EQ(tandem::process([](const shared<point>& seen) { return seen.with([](point& w) { return w.x; }); }, p).get(),
+            2);
+}
+
+struct gate {
+  tandem::mutex lock = {};
+  tandem::condition_variable opened = {};
+  bool is_open = false;
+};
+
+TYPED_TEST(memory, locks_live_in_objects_and_arrays) {
+  shared<gate> g;
+  shared_array<tandem::mutex> locks(4);
+  auto unit = TypeParam::start(
+      [](const shared<gate>& seen, const shared_array<tandem::mutex>& all) {
+        const std::lock_guard third(all.span()[2]);
+        std::unique_lock lock(seen->lock);
+        seen->opened.wait(lock, [&] { return seen->is_open; });
+        return 5;
+      },
+      g, locks);
+  {
+    const std::lock_guard lock(g->lock);
+    g->is_open = true;
+  }
+  g->opened.notify_all();
+  EXPECT_EQ(unit.get(), 5);
+  EXPECT_TRUE(locks.span()[2].try_lock());
+  locks.span()[2].unlock();
+}
+
+// One that can neither be moved nor copied is made in place.
+struct fixed {
+  explicit fixed(int n) : number(n) {}
+  fixed(const fixed&) = delete;
+  fixed& operator=(const fixed&) = delete;
+  std::atomic<int> number;
+};
+
+struct throws_at_once {
+  explicit throws_at_once(int n) : value(n) {
+    if (n != 0) throw std::out_of_range("refused");
+  }
+  int value = 0;
+};
+
+}  // namespace
+template <>
+inline constexpr bool tandem::enable_shared<fixed> = true;
+namespace {
+
+TEST_F(memory_of_the_dead, is_made_in_place) {
+  const shared<fixed> f(7);
+  EXPECT_EQ(f->number, 7);
+  EXPECT_EQ(tandem::process([](const shared<fixed>& seen) { return ++seen->number; }, f).get(), 8);
+  EXPECT_THROW(shared<throws_at_once>(1), std::out_of_range);
+}
+
+TEST_F(memory_of_the_dead, is_gone_when_its_holders_are_killed) {
+  // Made by a worker, handed to a worker of that one, and all of them killed: the fixture looks for what is left.
+  tandem::process p([] {
+    shared_array<int> made(1'000'000);
+    tandem::process below([](const shared_array<int>&) { ::raise(SIGKILL); }, made);
+    below.join();
+    ::raise(SIGKILL);
+  });
+  p.join();
+  EXPECT_EQ(p.status()->signal(), SIGKILL);
 }
 
 }  // namespace

@@ -25,13 +25,14 @@ struct segment_shape {
   segment_kind kind = segment_kind::bytes;
   std::uint32_t element_bytes = 1;
   std::uint64_t count = 0;
+  bool has_locks = false;  // it works for one program and its workers only
 };
 
 /// What goes to another process. No descriptor: it is that of a handle that was moved from.
 struct segment_parcel {
   std::uint64_t count = 0;
   bool writable = true;
-  std::string file_name = {};  // empty: unnamed
+  bool is_named = false;
   file_descriptor descriptor = {};
 };
 

@@ -164,6 +164,20 @@ consteval bool can_be_shared() {
   return found_at<T>::why == obstacle::none && all_can_be_shared(typename found_at<T>::inside{});
 }
 
+/// True if a lock of tandem's is anywhere inside.
+template <class T>
+consteval bool holds_locks();
+
+template <class... T>
+consteval bool any_holds_locks(types<T...>) {
+  return (holds_locks<T>() || ...);
+}
+
+template <class T>
+consteval bool holds_locks() {
+  return is_of_session<T> || any_holds_locks(typename found_at<T>::inside{});
+}
+
 // ---- the sentence ----
 
 /// Names, in the compiler's output, the way from the outermost type to the refused one, and says what to do instead.

@@ -116,7 +116,7 @@ struct transfer<Handle> {
     w(static_cast<bool>(parcel.descriptor));
     w(parcel.writable);
     w(parcel.count);
-    w(parcel.file_name);
+    w(parcel.is_named);
     if (parcel.descriptor) detail::wire::attach(w, std::move(parcel.descriptor));
   }
   static Handle read(reader& r) {
@@ -124,7 +124,7 @@ struct transfer<Handle> {
     const bool whole = detail::read_value<bool>(r);
     parcel.writable = detail::read_value<bool>(r);
     parcel.count = detail::read_value<std::uint64_t>(r);
-    r(parcel.file_name);
+    parcel.is_named = detail::read_value<bool>(r);
     if (whole) parcel.descriptor = detail::wire::detach(r);
     return detail::memory_access<Handle>::receive(std::move(parcel));
   }

@@ -1,0 +1,33 @@
+#pragma once
+// Shares that participants have in objects, recorded on the holder's side, so that what a dead one had can be given back.
+//
+// A claim is one entry of a table in the session page. Its state says how far its participant had come; where a number in
+// the object changes together with it, the object names the claim that changed it last, and whoever changes it next first
+// completes that claim (as in "helping": Herlihy, Wait-free synchronization, 1991). So a death between the two steps is no
+// doubt: a claim under way was counted if the object names it, or if somebody has completed it.
+#include <cstdint>
+
+#include "sync/session.hpp"
+
+namespace tandem::sync {
+
+enum class claim_step : std::uint32_t {
+  idle,      // its participant keeps it for the next time
+  attached,  // a party of a barrier
+  taking,    // the count was taken if the object names this claim
+  held,      // a count is taken
+  giving,    // the count was given back if the object names this claim
+};
+constexpr std::uint32_t claim_step_bits = 3;
+constexpr std::uint32_t claim_step_mask = (1U << claim_step_bits) - 1;
+
+constexpr claim_step step_of(std::uint32_t state) noexcept { return claim_step{state & claim_step_mask}; }
+/// The same claim, used for the how many-th time, at another step.
+constexpr std::uint32_t with_step(std::uint32_t state, claim_step step) noexcept {
+  return (state & ~claim_step_mask) | static_cast<std::uint32_t>(step);
+}
+constexpr std::uint32_t next_use(std::uint32_t state, claim_step step) noexcept {
+  return with_step(state + (1U << claim_step_bits), step);
+}
+
+}  // namespace tandem::sync

@@ -1,0 +1,418 @@
+#include "sync/session.hpp"
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <tandem/error.hpp>
+#include <tandem/file_descriptor.hpp>
+
+#include "os/faults.hpp"
+#include "os/kernel.hpp"
+
+namespace tandem {
+
+constinit thread_local detail::lock_identity detail::this_thread{0, 0};
+
+namespace sync {
+
+namespace {
+
+constexpr std::uint64_t magic = 0x7461'6e64'656d'0001;  // "tandem", and the version of the layout
+constexpr std::uint32_t state_bits = 2;
+constexpr std::uint32_t state_mask = (1U << state_bits) - 1;
+constexpr std::uint32_t generation_mask = (1U << 15) - 1;
+
+// All plain: none may be gone while a thread still ends.
+std::atomic<session_page*> page{nullptr};
+std::atomic<bool> forked{false};  // this process is a copy, and has not become another since
+std::mutex making;
+int descriptor = -1;
+std::uint32_t first_process = 0;                   // the handle of the program itself
+const std::uint32_t* own_handle = &first_process;  // where the handle of this process stands
+std::atomic<std::uint64_t> enrolled{0};            // the handle of the process, and how many of its threads are
+pthread_key_t end_of_thread;
+bool watching = false;
+
+template <class State>
+constexpr std::uint32_t word_of(std::uint32_t generation, State state) noexcept {
+  return ((generation & generation_mask) << state_bits) | static_cast<std::uint32_t>(state);
+}
+constexpr std::uint32_t generation_of(std::uint32_t word) noexcept { return (word >> state_bits) & generation_mask; }
+template <class State>
+constexpr bool is(std::uint32_t word, State state) noexcept {
+  return (word & state_mask) == static_cast<std::uint32_t>(state);
+}
+// An id and a handle alike: the index of an entry, and for the how many-th time it is used.
+constexpr std::uint32_t name_of(std::uint32_t generation, std::uint32_t index) noexcept {
+  return ((generation & generation_mask) << participant_bits) | index;
+}
+constexpr std::uint32_t index_of(std::uint32_t name) noexcept { return name & participant_mask; }
+constexpr std::uint32_t name_generation(std::uint32_t name) noexcept {
+  return (name >> participant_bits) & generation_mask;
+}
+
+std::uint32_t used_of(const table_marks& marks) noexcept {
+  return std::min(marks.used.load(std::memory_order_acquire), participant_count);
+}
+
+// The first entry from the hint on that `take` accepts; 0: none. Entry 0 is nobody's.
+template <class Take>
+std::uint32_t find_entry(table_marks& marks, Take take) noexcept {
+  const std::uint32_t start = marks.hint.load(std::memory_order_relaxed);
+  for (std::uint32_t n = 0; n < participant_count; ++n) {
+    const std::uint32_t i = (start + n) & participant_mask;
+    if (i == 0 || !take(i)) continue;
+    marks.hint.store(i + 1, std::memory_order_relaxed);
+    // Before anything names the entry: those who look for it go as far as this says.
+    std::uint32_t used = marks.used.load(std::memory_order_relaxed);
+    while (used < i + 1 && !marks.used.compare_exchange_weak(used, i + 1, std::memory_order_seq_cst)) {
+    }
+    return i;
+  }
+  return 0;
+}
+
+void free_entry(table_marks& marks, std::uint32_t index) noexcept {
+  if (marks.hint.load(std::memory_order_relaxed) > index) marks.hint.store(index, std::memory_order_relaxed);
+}
+
+// ---- the end of a thread ------------------------------------------------------------------------------------------
+
+// How many threads of this process are enrolled, one more or less. The handle beside the number tells a process from the
+// one that it is a copy of.
+std::uint32_t count_enrolled(std::uint32_t handle, int change) noexcept {
+  std::uint64_t seen = enrolled.load(std::memory_order_relaxed);
+  for (;;) {
+    const std::uint32_t before = (seen >> 32) == handle ? static_cast<std::uint32_t>(seen) : 0;
+    const std::uint32_t after = before + static_cast<std::uint32_t>(change);
+    if (enrolled.compare_exchange_weak(seen, (std::uint64_t{handle} << 32) | after, std::memory_order_acq_rel))
+      return after;
+  }
+}
+
+// It is nobody any more. What it holds, another may have.
+void end_this_thread() noexcept {
+  detail::lock_identity& self = detail::this_thread;
+  const std::uint32_t id = self.id;
+  session_page* const p = page.load(std::memory_order_acquire);
+  if (id == 0 || p == nullptr) return;
+  const bool holds = self.held != 0;
+  self = {0, 0};
+  participant& entry = p->participants[index_of(id)];
+  const std::uint32_t generation = name_generation(id);
+  if (drop_claims(*p, id) && !holds) {
+    entry.state.store(word_of(generation + 1, entry_state::unused), std::memory_order_release);
+    entry.process.store(0, std::memory_order_release);  // last: now it can be taken
+    free_entry(p->participant_marks, index_of(id));
+  } else {
+    entry.state.store(word_of(generation, entry_state::ended), std::memory_order_release);
+    tell_death(*p);
+  }
+}
+
+void at_end_of_thread(void*) {
+  if (detail::this_thread.id == 0) return;
+  end_this_thread();
+  count_enrolled(*own_handle, -1);
+}
+
+[[gnu::hot]] void in_forked_child() {
+  forked.store(true, std::memory_order_relaxed);
+  if (detail::this_thread.id != 0) detail::this_thread = {0, 0};
+}
+
+// ---- the page -----------------------------------------------------------------------------------------------------
+
+void map_page(int fd) {
+  // SAFETY: of that size, sealed, page-aligned; zeroes are valid objects of all that is in it.
+  auto* mapped = static_cast<session_page*>(os::map(fd, 0, sizeof(session_page)));
+  if (mapped == nullptr) os::throw_failed("mmap", errno);
+  page.store(mapped, std::memory_order_release);
+}
+
+[[noreturn]] void throw_stray_variable() {
+  throw tandem::error(std::string("tandem: the environment variable ") + session_variable +
+                      " is set, but not by tandem: unset it");
+}
+
+// This process was started as a fresh image of the program, and given the page.
+void take_over(std::string_view given) {
+  int fd = -1;
+  std::uint32_t handle = 0;
+  const char* const end = given.data() + given.size();
+  const auto [comma, bad_fd] = std::from_chars(given.data(), end, fd);
+  if (bad_fd != std::errc() || comma == end) throw_stray_variable();
+  const auto [after, bad_handle] = std::from_chars(comma + 1, end, handle);
+  if (bad_handle != std::errc() || after != end || !os::sealed_at(fd, sizeof(session_page))) throw_stray_variable();
+  os::unset_variable(session_variable);
+  const file_descriptor owned(fd);
+  map_page(fd);
+  first_process = handle;
+}
+
+void make_page() {
+  file_descriptor file(
+      static_cast<int>(os::check(os::anonymous_file("tandem session", sizeof(session_page)), "memfd_create")));
+  // The first pages of each table; an exhausted machine says so here. What is beyond them is for programs of hundreds of
+  // threads.
+  constexpr std::size_t first_pages = 8192;
+  for (const std::size_t offset : {std::size_t{0}, offsetof(session_page, participants),
+                                   offsetof(session_page, processes), offsetof(session_page, claims)}) {
+    os::check(os::reserve(file.get(), offset, first_pages), "fallocate");
+  }
+  std::uint64_t id = 0;
+  os::check(os::random_bytes(std::as_writable_bytes(std::span(&id, 1))), "getrandom");
+  map_page(file.get());
+  session_page& p = *page.load(std::memory_order_relaxed);
+  p.magic = magic;
+  p.id = id;
+  descriptor = file.release();
+  first_process = take_process(0);
+}
+
+session_page& make() {
+  const std::lock_guard lock(making);
+  if (forked.load(std::memory_order_relaxed)) {
+    if (os::current_role() == os::role::detached) {
+      throw not_initialised(
+          "tandem: this process is a copy that fork() made of one that uses tandem; it cannot use locks of tandem, "
+          "since "
+          "nobody would learn of its death. Start it with tandem::process, or exec a program that calls "
+          "tandem::init().");
+    }
+    // The original has no workers: this is a program of its own.
+    page.store(nullptr, std::memory_order_relaxed);
+    os::close(descriptor);
+    descriptor = -1;
+    own_handle = &first_process;
+    forked.store(false, std::memory_order_relaxed);
+  }
+  if (session_page* made = page.load(std::memory_order_acquire)) return *made;
+  if (!watching) {
+    os::check(os::make_thread_key(end_of_thread, at_end_of_thread), "pthread_key_create");
+    os::check(os::call_in_children(in_forked_child), "pthread_atfork");
+    watching = true;
+  }
+  if (const char* given = os::variable(session_variable)) {
+    take_over(given);
+  } else {
+    make_page();
+  }
+  session_page& p = *page.load(std::memory_order_relaxed);
+  if (p.magic != magic) {
+    throw unsupported("tandem: this process was started by a program with another version of tandem: build both anew");
+  }
+  return p;
+}
+
+}  // namespace
+
+session_page& session() {
+  session_page* const made = page.load(std::memory_order_acquire);
+  if (made != nullptr && !forked.load(std::memory_order_relaxed)) return *made;
+  return make();
+}
+
+session_page* session_if_made() noexcept { return page.load(std::memory_order_acquire); }
+
+std::uint64_t session_id() { return session().id; }
+
+int session_descriptor() noexcept {
+  return descriptor >= 0 && os::sealed_at(descriptor, sizeof(session_page)) ? descriptor : -1;
+}
+
+// ---- processes ----------------------------------------------------------------------------------------------------
+
+std::uint32_t take_process(std::uint32_t domain) noexcept {
+  session_page* const p = page.load(std::memory_order_acquire);
+  if (p == nullptr) return 0;
+  std::uint32_t generation = 0;
+  const std::uint32_t index = find_entry(p->process_marks, [&](std::uint32_t i) {
+    std::uint32_t seen = p->processes[i].state.load(std::memory_order_relaxed);
+    generation = generation_of(seen);
+    return is(seen, process_state::unused) &&
+           p->processes[i].state.compare_exchange_strong(seen, word_of(generation, process_state::started),
+                                                         std::memory_order_acq_rel);
+  });
+  if (index == 0) return 0;
+  p->processes[index].domain.store(domain, std::memory_order_release);
+  return name_of(generation, index);
+}
+
+void process_ended(std::uint32_t handle) noexcept {
+  session_page* const p = page.load(std::memory_order_acquire);
+  if (p == nullptr || handle == 0) return;
+  process_record& record = p->processes[index_of(handle)];
+  std::uint32_t seen = record.state.load(std::memory_order_acquire);
+  if (generation_of(seen) != name_generation(handle) || is(seen, process_state::unused)) return;  // told before
+  if (!is(seen, process_state::started)) {
+    const entry_state become = is(seen, process_state::leaving) ? entry_state::ended : entry_state::killed;
+    bool any = false;
+    const std::uint32_t used = used_of(p->participant_marks);
+    for (std::uint32_t i = 1; i < used; ++i) {
+      participant& entry = p->participants[i];
+      if (entry.process.load(std::memory_order_acquire) != handle) continue;
+      std::uint32_t state = entry.state.load(std::memory_order_acquire);
+      if (is(state, entry_state::unused)) {  // killed while it was being enrolled: nothing names it
+        entry.process.store(0, std::memory_order_release);
+      } else if (is(state, entry_state::live)) {
+        any |= entry.state.compare_exchange_strong(state, word_of(generation_of(state), become),
+                                                   std::memory_order_acq_rel);
+      }
+    }
+    if (any) tell_death(*p);
+  }
+  // Two may come here, both having marked all: one frees it.
+  if (record.state.compare_exchange_strong(seen, word_of(generation_of(seen) + 1, process_state::unused),
+                                           std::memory_order_acq_rel)) {
+    free_entry(p->process_marks, index_of(handle));
+  }
+}
+
+void domain_ended(std::uint32_t domain) noexcept {
+  session_page* const p = page.load(std::memory_order_acquire);
+  if (p == nullptr || domain == 0) return;
+  const std::uint32_t used = used_of(p->process_marks);
+  for (std::uint32_t i = 1; i < used; ++i) {
+    const std::uint32_t state = p->processes[i].state.load(std::memory_order_acquire);
+    if (is(state, process_state::unused) || p->processes[i].domain.load(std::memory_order_acquire) != domain) continue;
+    process_ended(name_of(generation_of(state), i));
+  }
+}
+
+void be_process(const std::uint32_t& handle) noexcept {
+  // Written only where it changes: a fresh clone has none of these pages to itself.
+  if (own_handle != &handle) own_handle = &handle;
+  if (forked.load(std::memory_order_relaxed)) forked.store(false, std::memory_order_relaxed);
+  if (detail::this_thread.id != 0) detail::this_thread = {0, 0};
+}
+
+std::uint32_t program_handle() {
+  session();
+  return first_process;
+}
+
+std::uint32_t this_domain() noexcept {
+  const session_page* const p = page.load(std::memory_order_acquire);
+  return p == nullptr ? 0 : p->processes[index_of(*own_handle)].domain.load(std::memory_order_acquire);
+}
+
+void leave() noexcept {
+  const std::uint32_t handle = *own_handle;
+  if (detail::this_thread.id == 0 && (enrolled.load(std::memory_order_relaxed) >> 32) != handle) return;
+  session_page* const p = page.load(std::memory_order_acquire);
+  if (p == nullptr || handle == 0 || forked.load(std::memory_order_relaxed)) return;
+  const bool counted = detail::this_thread.id != 0;
+  end_this_thread();
+  const std::uint32_t left = count_enrolled(handle, counted ? -1 : 0);
+  // Nothing of it is left to be marked by whoever sees its end, or what is left ended in order.
+  process_record& record = p->processes[index_of(handle)];
+  record.state.store(word_of(name_generation(handle), left == 0 ? process_state::started : process_state::leaving),
+                     std::memory_order_release);
+}
+
+// ---- participants -------------------------------------------------------------------------------------------------
+
+namespace {
+
+std::uint32_t take_participant(session_page& p, std::uint32_t handle) noexcept {
+  return find_entry(p.participant_marks, [&](std::uint32_t i) {
+    std::uint32_t nobody = 0;
+    return p.participants[i].process.load(std::memory_order_relaxed) == 0 &&
+           p.participants[i].process.compare_exchange_strong(nobody, handle, std::memory_order_acq_rel);
+  });
+}
+
+// The table is full: the entry of one that died, from the hint on, which goes round. What it held may name it still.
+std::uint32_t take_from_the_dead(session_page& p, std::uint32_t handle) noexcept {
+  return find_entry(p.participant_marks, [&](std::uint32_t i) {
+    participant& entry = p.participants[i];
+    std::uint32_t state = entry.state.load(std::memory_order_acquire);
+    if (is(state, entry_state::live) || is(state, entry_state::unused)) return false;
+    if (!entry.state.compare_exchange_strong(state, word_of(generation_of(state) + 1, entry_state::unused),
+                                             std::memory_order_acq_rel)) {
+      return false;
+    }
+    entry.process.store(handle, std::memory_order_release);
+    return true;
+  });
+}
+
+}  // namespace
+
+std::uint32_t enroll() {
+  detail::lock_identity& self = detail::this_thread;
+  session_page& p = session();
+  if (self.id != 0) return self.id;
+  const std::uint32_t handle = *own_handle;
+  process_record& record = p.processes[index_of(handle)];
+  std::uint32_t started = word_of(name_generation(handle), process_state::started);
+  if (handle != 0) {  // first: whoever sees the end of this process looks for entries only then
+    record.state.compare_exchange_strong(started, word_of(name_generation(handle), process_state::used),
+                                         std::memory_order_acq_rel);
+  }
+  std::uint32_t index = handle == 0 ? 0 : take_participant(p, handle);
+  if (index == 0 && handle != 0) index = take_from_the_dead(p, handle);
+  if (index == 0) {
+    os::throw_failed("tandem: locks", EAGAIN,
+                     handle == 0 ? "too many processes at once for locks; join some first"
+                                 : "too many threads use locks at once; join some first");
+  }
+  participant& entry = p.participants[index];
+  const std::uint32_t generation = generation_of(entry.state.load(std::memory_order_acquire));
+  entry.state.store(word_of(generation, entry_state::live), std::memory_order_release);
+  self = {name_of(generation, index), 0};
+  count_enrolled(handle, 1);
+  os::set_thread_key(end_of_thread, &p);
+  return self.id;
+}
+
+namespace {
+
+std::uint32_t state_of(std::uint32_t id) noexcept {
+  const session_page* const p = page.load(std::memory_order_acquire);
+  return p == nullptr ? 0 : p->participants[index_of(id)].state.load(std::memory_order_acquire);
+}
+
+}  // namespace
+
+bool is_live(std::uint32_t id) noexcept { return state_of(id) == word_of(name_generation(id), entry_state::live); }
+
+bool was_killed(std::uint32_t id) noexcept { return state_of(id) == word_of(name_generation(id), entry_state::killed); }
+
+void tell_death(session_page& p) noexcept {
+  p.deaths.fetch_add(1, std::memory_order_seq_cst);
+  for (auto& line : p.epochs) {
+    // Pairs with the load of whoever is about to wait: it sees either the new epoch, or the marks made before this.
+    line.epoch.fetch_add(1, std::memory_order_seq_cst);
+    os::futex_wake_all(line.epoch);
+  }
+}
+
+std::atomic<std::uint32_t>& own_epoch() noexcept {
+  return page.load(std::memory_order_acquire)->epochs[detail::this_thread.id % epoch_count].epoch;
+}
+
+unsigned spin_turns() noexcept {
+  static const unsigned turns = [] {
+    constexpr unsigned usual = 100;
+    constexpr unsigned per_microsecond = 25;
+    if (os::allowed_cpus() == 1) return 0U;
+    const char* const asked = os::variable("TANDEM_SPIN_US");
+    if (asked == nullptr) return usual;
+    unsigned microseconds = 0;
+    const char* const end = asked + std::strlen(asked);
+    const auto [after, failed] = std::from_chars(asked, end, microseconds);
+    if (failed != std::errc() || after != end) return usual;
+    return std::min(microseconds, 1000U) * per_microsecond;
+  }();
+  return turns;
+}
+
+}  // namespace sync
+}  // namespace tandem
