@@ -53,7 +53,7 @@ class shared {
  public:
   /// Makes the object as T{arguments...}.
   /// Blocks: never. Errors: resource_exhausted (no memory, no descriptor); what the constructor of T throws.
-  /// Cost: six system calls, and a page or more of memory.
+  /// Cost: some ten system calls, and a page or more of memory.
   template <class... A>
   requires(!(std::is_same_v<std::decay_t<A>, shared> || ...) &&
            !(std::is_same_v<std::decay_t<A>, detail::segment> || ...)) explicit shared(A&&... arguments)
@@ -117,8 +117,8 @@ class shared_array {
   /// are.
   /// Blocks: with a name, while another process is making it. Errors: resource_exhausted: the machine, or a limit of this
   /// process, cannot give so much, now or ever; a constructor's own. With a name: std::invalid_argument if the name
-  /// cannot be one, or the memory of that name is of another size or kind.
-  /// Cost: five system calls, and 0.6 ms for each MiB, since all of it is reserved; nothing more at the first access.
+  /// cannot be one, or the memory of that name is of another size or kind, or its locks are of another program.
+  /// Cost: some ten system calls, and 0.2 ms for each MiB, since all of it is reserved; 0.6 ms more at the first write.
   explicit shared_array(std::size_t size, memory_options options = {}) requires(!std::is_const_v<T>)
       : segment_(shape(size), options) {
     if (!segment_.is_joined()) {
