@@ -30,4 +30,16 @@ constexpr std::uint32_t next_use(std::uint32_t state, claim_step step) noexcept 
   return with_step(state + (1U << claim_step_bits), step);
 }
 
+/// A claim of the calling thread on the object with that number, idle; it has an index. Errors: resource_exhausted.
+std::uint32_t take_claim(std::uint64_t object);
+void free_claim(std::uint32_t index) noexcept;
+/// The same after the share was given back that it held in that state; not if it is another's by now.
+void free_claim_after(std::uint32_t index, std::uint32_t held) noexcept;
+/// The calling thread's claim on that object at that step; 0: it has none.
+std::uint32_t own_claim(std::uint64_t object, claim_step) noexcept;
+/// From now on found fast by own_claim().
+void remember_claim(std::uint64_t object, std::uint32_t index) noexcept;
+/// The number of an object, given to it on first need.
+std::uint64_t number_of(std::atomic<std::uint64_t>& number);
+
 }  // namespace tandem::sync

@@ -2,16 +2,20 @@
 // What the algorithms run on: atomics, the kernel's futexes, the session page. A test runs them on something else, where
 // every order of steps is tried (tests/sync/explore.hpp).
 #include <atomic>
+#include <bit>
 #include <cstdint>
 
 #include "os/kernel.hpp"
+#include "sync/claims.hpp"
 #include "sync/death_point.hpp"
 #include "sync/session.hpp"
+#include "sync/table.hpp"
 
 namespace tandem::sync {
 
 struct environment {
   using word = std::atomic<std::uint32_t>;
+  using wide = std::atomic<std::uint64_t>;
 
   /// The id of the caller.
   static std::uint32_t me() {
@@ -25,6 +29,18 @@ struct environment {
     return os::futex_wait_both(w, expected, own_epoch(), epoch, deadline);
   }
   static int wake(word& w, int most) noexcept { return os::futex_wake(w, most); }
+  /// The same for the lower half of a word.
+  static bool wait(wide& w, std::uint32_t expected, std::uint32_t epoch, clock::time_point deadline) noexcept {
+    return wait(lower_half(w), expected, epoch, deadline);
+  }
+  static int wake(wide& w, int most) noexcept { return wake(lower_half(w), most); }
+
+  static bool killed(std::uint32_t id) noexcept { return was_killed(id); }
+  using claim_entry = claim;
+  static claim_entry& claim_at(std::uint32_t index) noexcept { return session_if_made()->claims[index % claim_count]; }
+  static std::uint32_t claims_used() noexcept { return used_of(session_if_made()->claim_marks, claim_count); }
+  static void free_claim(std::uint32_t index) noexcept { sync::free_claim(index); }
+  static std::uint32_t deaths() noexcept { return session_if_made()->deaths.load(std::memory_order_seq_cst); }
   static unsigned spin_turns() noexcept { return sync::spin_turns(); }
   static void spin() noexcept {
 #if defined(__x86_64__)
@@ -34,6 +50,13 @@ struct environment {
 #endif
   }
   static void step(const char* name) noexcept { death_point(name); }
+
+ private:
+  static word& lower_half(wide& w) noexcept {
+    static_assert(std::endian::native == std::endian::little);
+    // SAFETY: only the kernel looks at it, which compares four aligned bytes.
+    return reinterpret_cast<word&>(w);
+  }
 };
 
 constexpr int all_waiters = 0x7FFF'FFFF;

@@ -1,20 +1,14 @@
 #include <tandem/error.hpp>
 
-#include "sync/lock_algorithm.hpp"
+#include "sync/lock_ends.hpp"
 
-namespace tandem::detail {
+namespace tandem {
 
-namespace {
-
-using env = sync::environment;
-using sync::lock_end;
-
-// What the caller of a lock function is told of its end.
-bool taken_or_thrown(lock_end end) {
+bool sync::taken_or_thrown(lock_end end) {
   switch (end) {
-    case lock_end::taken: ++this_thread.held; return true;
+    case lock_end::taken: ++detail::this_thread.held; return true;
     case lock_end::late: return false;
-    case lock_end::died: throw_owner_died();
+    case lock_end::died: detail::throw_owner_died();
     case lock_end::own: break;
   }
   throw std::system_error(
@@ -22,6 +16,14 @@ bool taken_or_thrown(lock_end end) {
       "tandem: this thread holds the lock already, and would wait for itself; a recursive_mutex can "
       "be locked again");
 }
+
+namespace detail {
+
+namespace {
+
+using env = sync::environment;
+using sync::lock_end;
+using sync::taken_or_thrown;
 
 void require_given(bool given) {
   if (!given) throw_not_owner();
@@ -69,4 +71,5 @@ void give_up_repair(lock_word& word) noexcept {
   sync::spoil_word<env>(word);
 }
 
-}  // namespace tandem::detail
+}  // namespace detail
+}  // namespace tandem

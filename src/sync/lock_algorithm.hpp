@@ -30,20 +30,29 @@ enum class lock_end {
 
 enum class lock_purpose { use, repair };
 
+/// What the word is after the death of its owner.
+struct leaves_it_died {
+  std::uint32_t operator()() const noexcept { return died_bit; }
+};
+struct leaves_it_free {
+  std::uint32_t operator()() const noexcept { return 0; }
+};
+
 /// If the owner that `seen` names has died, the word says so from now on, and whoever waits learns of it.
-template <class Env>
-bool bury_owner(typename Env::word& w, std::uint32_t seen) noexcept {
+template <class Env, class Legacy = leaves_it_died>
+bool bury_owner(typename Env::word& w, std::uint32_t seen, Legacy legacy = {}) noexcept {
   const std::uint32_t owner = seen & owner_mask;
   if (owner == 0 || Env::alive(owner)) return false;
-  if (w.compare_exchange_strong(seen, died_bit, std::memory_order_acq_rel)) {
+  const std::uint32_t left = (seen & died_bit) != 0 ? died_bit : legacy();
+  if (w.compare_exchange_strong(seen, left, std::memory_order_acq_rel)) {
     Env::step("lock.buried");
     Env::wake(w, all_waiters);
   }
   return true;
 }
 
-template <class Env>
-lock_end lock_word_once(typename Env::word& w) {
+template <class Env, class Legacy = leaves_it_died>
+lock_end lock_word_once(typename Env::word& w, Legacy legacy = {}) {
   const std::uint32_t me = Env::me();
   for (std::uint32_t seen = w.load(std::memory_order_relaxed);;) {
     if (seen == 0) {
@@ -52,15 +61,16 @@ lock_end lock_word_once(typename Env::word& w) {
     }
     if ((seen & died_bit) != 0) return lock_end::died;
     if ((seen & owner_mask) == me) return lock_end::own;
-    if (!bury_owner<Env>(w, seen)) return lock_end::late;
+    if (!bury_owner<Env>(w, seen, legacy)) return lock_end::late;
     seen = w.load(std::memory_order_relaxed);
   }
   Env::step("lock.taken");
   return lock_end::taken;
 }
 
-template <class Env>
-lock_end lock_word_until(typename Env::word& w, clock::time_point deadline, lock_purpose purpose = lock_purpose::use) {
+template <class Env, class Legacy = leaves_it_died>
+lock_end lock_word_until(typename Env::word& w, clock::time_point deadline, lock_purpose purpose = lock_purpose::use,
+                         Legacy legacy = {}) {
   const std::uint32_t me = Env::me();
   std::uint32_t mine = me;  // what is written; `| waiting` once we slept, since others may still
   unsigned turns = Env::spin_turns();
@@ -88,7 +98,7 @@ lock_end lock_word_until(typename Env::word& w, clock::time_point deadline, lock
       continue;
     }
     const std::uint32_t epoch = Env::epoch();  // before the look at the owner
-    if (bury_owner<Env>(w, seen)) {
+    if (bury_owner<Env>(w, seen, legacy)) {
       seen = w.load(std::memory_order_relaxed);
       continue;
     }

@@ -13,6 +13,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "sync/table.hpp"
 
 namespace tandem {
 
@@ -56,31 +57,6 @@ constexpr std::uint32_t name_generation(std::uint32_t name) noexcept {
   return (name >> participant_bits) & generation_mask;
 }
 
-std::uint32_t used_of(const table_marks& marks) noexcept {
-  return std::min(marks.used.load(std::memory_order_acquire), participant_count);
-}
-
-// The first entry from the hint on that `take` accepts; 0: none. Entry 0 is nobody's.
-template <class Take>
-std::uint32_t find_entry(table_marks& marks, Take take) noexcept {
-  const std::uint32_t start = marks.hint.load(std::memory_order_relaxed);
-  for (std::uint32_t n = 0; n < participant_count; ++n) {
-    const std::uint32_t i = (start + n) & participant_mask;
-    if (i == 0 || !take(i)) continue;
-    marks.hint.store(i + 1, std::memory_order_relaxed);
-    // Before anything names the entry: those who look for it go as far as this says.
-    std::uint32_t used = marks.used.load(std::memory_order_relaxed);
-    while (used < i + 1 && !marks.used.compare_exchange_weak(used, i + 1, std::memory_order_seq_cst)) {
-    }
-    return i;
-  }
-  return 0;
-}
-
-void free_entry(table_marks& marks, std::uint32_t index) noexcept {
-  if (marks.hint.load(std::memory_order_relaxed) > index) marks.hint.store(index, std::memory_order_relaxed);
-}
-
 // ---- the end of a thread ------------------------------------------------------------------------------------------
 
 // How many threads of this process are enrolled, one more or less. The handle beside the number tells a process from the
@@ -108,7 +84,7 @@ void end_this_thread() noexcept {
   if (drop_claims(*p, id) && !holds) {
     entry.state.store(word_of(generation + 1, entry_state::unused), std::memory_order_release);
     entry.process.store(0, std::memory_order_release);  // last: now it can be taken
-    free_entry(p->participant_marks, index_of(id));
+    freed_entry(p->participant_marks, index_of(id));
   } else {
     entry.state.store(word_of(generation, entry_state::ended), std::memory_order_release);
     tell_death(*p);
@@ -232,7 +208,7 @@ std::uint32_t take_process(std::uint32_t domain) noexcept {
   session_page* const p = page.load(std::memory_order_acquire);
   if (p == nullptr) return 0;
   std::uint32_t generation = 0;
-  const std::uint32_t index = find_entry(p->process_marks, [&](std::uint32_t i) {
+  const std::uint32_t index = find_entry(p->process_marks, participant_count, [&](std::uint32_t i) {
     std::uint32_t seen = p->processes[i].state.load(std::memory_order_relaxed);
     generation = generation_of(seen);
     return is(seen, process_state::unused) &&
@@ -253,7 +229,7 @@ void process_ended(std::uint32_t handle) noexcept {
   if (!is(seen, process_state::started)) {
     const entry_state become = is(seen, process_state::leaving) ? entry_state::ended : entry_state::killed;
     bool any = false;
-    const std::uint32_t used = used_of(p->participant_marks);
+    const std::uint32_t used = used_of(p->participant_marks, participant_count);
     for (std::uint32_t i = 1; i < used; ++i) {
       participant& entry = p->participants[i];
       if (entry.process.load(std::memory_order_acquire) != handle) continue;
@@ -270,14 +246,14 @@ void process_ended(std::uint32_t handle) noexcept {
   // Two may come here, both having marked all: one frees it.
   if (record.state.compare_exchange_strong(seen, word_of(generation_of(seen) + 1, process_state::unused),
                                            std::memory_order_acq_rel)) {
-    free_entry(p->process_marks, index_of(handle));
+    freed_entry(p->process_marks, index_of(handle));
   }
 }
 
 void domain_ended(std::uint32_t domain) noexcept {
   session_page* const p = page.load(std::memory_order_acquire);
   if (p == nullptr || domain == 0) return;
-  const std::uint32_t used = used_of(p->process_marks);
+  const std::uint32_t used = used_of(p->process_marks, participant_count);
   for (std::uint32_t i = 1; i < used; ++i) {
     const std::uint32_t state = p->processes[i].state.load(std::memory_order_acquire);
     if (is(state, process_state::unused) || p->processes[i].domain.load(std::memory_order_acquire) != domain) continue;
@@ -321,7 +297,7 @@ void leave() noexcept {
 namespace {
 
 std::uint32_t take_participant(session_page& p, std::uint32_t handle) noexcept {
-  return find_entry(p.participant_marks, [&](std::uint32_t i) {
+  return find_entry(p.participant_marks, participant_count, [&](std::uint32_t i) {
     std::uint32_t nobody = 0;
     return p.participants[i].process.load(std::memory_order_relaxed) == 0 &&
            p.participants[i].process.compare_exchange_strong(nobody, handle, std::memory_order_acq_rel);
@@ -330,7 +306,7 @@ std::uint32_t take_participant(session_page& p, std::uint32_t handle) noexcept {
 
 // The table is full: the entry of one that died, from the hint on, which goes round. What it held may name it still.
 std::uint32_t take_from_the_dead(session_page& p, std::uint32_t handle) noexcept {
-  return find_entry(p.participant_marks, [&](std::uint32_t i) {
+  return find_entry(p.participant_marks, participant_count, [&](std::uint32_t i) {
     participant& entry = p.participants[i];
     std::uint32_t state = entry.state.load(std::memory_order_acquire);
     if (is(state, entry_state::live) || is(state, entry_state::unused)) return false;
