@@ -36,6 +36,7 @@ int descriptor = -1;
 std::uint32_t first_process = 0;                   // the handle of the program itself
 const std::uint32_t* own_handle = &first_process;  // where the handle of this process stands
 std::atomic<std::uint64_t> enrolled{0};            // the handle of the process, and how many of its threads are
+std::atomic<std::uint64_t> enrolled_process{0};    // the handle of the process, and its id as a whole
 pthread_key_t end_of_thread;
 bool watching = false;
 
@@ -71,6 +72,16 @@ std::uint32_t count_enrolled(std::uint32_t handle, int change) noexcept {
   }
 }
 
+// True if nothing is left that names it, and another may have its entry.
+bool free_participant(session_page& p, std::uint32_t id) noexcept {
+  if (!drop_claims(p, id)) return false;
+  participant& entry = p.participants[index_of(id)];
+  entry.state.store(word_of(name_generation(id) + 1, entry_state::unused), std::memory_order_release);
+  entry.process.store(0, std::memory_order_release);  // last: now it can be taken
+  freed_entry(p.participant_marks, index_of(id));
+  return true;
+}
+
 // It is nobody any more. What it holds, another may have.
 void end_this_thread() noexcept {
   detail::lock_identity& self = detail::this_thread;
@@ -79,16 +90,11 @@ void end_this_thread() noexcept {
   if (id == 0 || p == nullptr) return;
   const bool holds = self.held != 0;
   self = {0, 0};
-  participant& entry = p->participants[index_of(id)];
-  const std::uint32_t generation = name_generation(id);
-  if (drop_claims(*p, id) && !holds) {
-    entry.state.store(word_of(generation + 1, entry_state::unused), std::memory_order_release);
-    entry.process.store(0, std::memory_order_release);  // last: now it can be taken
-    freed_entry(p->participant_marks, index_of(id));
-  } else {
-    entry.state.store(word_of(generation, entry_state::ended), std::memory_order_release);
-    tell_death(*p);
-  }
+  if (!holds && free_participant(*p, id)) return;
+  drop_claims(*p, id);
+  p->participants[index_of(id)].state.store(word_of(name_generation(id), entry_state::ended),
+                                            std::memory_order_release);
+  tell_death(*p);
 }
 
 void at_end_of_thread(void*) {
@@ -280,11 +286,16 @@ std::uint32_t this_domain() noexcept {
 
 void leave() noexcept {
   const std::uint32_t handle = *own_handle;
-  if (detail::this_thread.id == 0 && (enrolled.load(std::memory_order_relaxed) >> 32) != handle) return;
+  if (detail::this_thread.id == 0 && (enrolled.load(std::memory_order_relaxed) >> 32) != handle &&
+      (enrolled_process.load(std::memory_order_relaxed) >> 32) != handle) {
+    return;
+  }
   session_page* const p = page.load(std::memory_order_acquire);
   if (p == nullptr || handle == 0 || forked.load(std::memory_order_relaxed)) return;
   const bool counted = detail::this_thread.id != 0;
   end_this_thread();
+  const std::uint64_t whole = enrolled_process.load(std::memory_order_acquire);
+  if ((whole >> 32) == handle) free_participant(*p, static_cast<std::uint32_t>(whole));
   const std::uint32_t left = count_enrolled(handle, counted ? -1 : 0);
   // Nothing of it is left to be marked by whoever sees its end, or what is left ended in order.
   process_record& record = p->processes[index_of(handle)];
@@ -321,11 +332,10 @@ std::uint32_t take_from_the_dead(session_page& p, std::uint32_t handle) noexcept
 
 }  // namespace
 
-std::uint32_t enroll() {
-  detail::lock_identity& self = detail::this_thread;
-  session_page& p = session();
-  if (self.id != 0) return self.id;
-  const std::uint32_t handle = *own_handle;
+namespace {
+
+// An entry of this process. Errors: as enroll().
+std::uint32_t new_participant(session_page& p, std::uint32_t handle) {
   process_record& record = p.processes[index_of(handle)];
   std::uint32_t started = word_of(name_generation(handle), process_state::started);
   if (handle != 0) {  // first: whoever sees the end of this process looks for entries only then
@@ -342,10 +352,31 @@ std::uint32_t enroll() {
   participant& entry = p.participants[index];
   const std::uint32_t generation = generation_of(entry.state.load(std::memory_order_acquire));
   entry.state.store(word_of(generation, entry_state::live), std::memory_order_release);
-  self = {name_of(generation, index), 0};
+  return name_of(generation, index);
+}
+
+}  // namespace
+
+std::uint32_t enroll() {
+  detail::lock_identity& self = detail::this_thread;
+  session_page& p = session();
+  if (self.id != 0) return self.id;
+  const std::uint32_t handle = *own_handle;
+  self = {new_participant(p, handle), 0};
   count_enrolled(handle, 1);
   os::set_thread_key(end_of_thread, &p);
   return self.id;
+}
+
+std::uint32_t enroll_process() {
+  session_page& p = session();
+  const std::uint32_t handle = *own_handle;
+  std::uint64_t seen = enrolled_process.load(std::memory_order_acquire);
+  if ((seen >> 32) == handle) return static_cast<std::uint32_t>(seen);
+  const std::uint32_t id = new_participant(p, handle);
+  if (enrolled_process.compare_exchange_strong(seen, (std::uint64_t{handle} << 32) | id)) return id;
+  free_participant(p, id);  // another thread was faster
+  return static_cast<std::uint32_t>(seen);
 }
 
 namespace {
