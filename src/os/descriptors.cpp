@@ -13,6 +13,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "os/system_call.hpp"
 
 namespace tandem::os {
 
@@ -65,8 +66,8 @@ void close(int fd) noexcept {
 
 void close_all(std::span<const descriptor_range> ranges) noexcept {
   for (const auto [first, last] : ranges) {
-    if (::syscall(SYS_close_range, first, last, 0) == 0) continue;
-    for (int fd = first; fd <= last; ++fd) ::syscall(SYS_close, fd);  // Linux before 5.9
+    if (system_call(SYS_close_range, first, last, 0) == 0) continue;
+    for (int fd = first; fd <= last; ++fd) system_call(SYS_close, fd);  // Linux before 5.9
   }
 }
 
@@ -108,7 +109,7 @@ void raise_descriptor_limit() noexcept {
 }
 
 void restore_descriptor_limit() noexcept {
-  if (limit_raised) ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit_before, nullptr);
+  if (limit_raised) system_call(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit_before, nullptr);
   limit_raised = false;
 }
 

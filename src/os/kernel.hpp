@@ -4,7 +4,7 @@
 // `injected()` (faults.hpp) can make each of them fail, but those that close or end something.
 //
 // What each worker runs before and after the user's function is marked hot, so that the linker lays it side by side, and
-// calls the kernel through syscall(): a fresh clone has no page of code mapped, and each further one that it touches
+// calls the kernel through system_call(): a fresh clone has no page of code mapped, and each further one that it touches
 // costs a fault, which is a hundredth of the whole start.
 #include <pthread.h>
 #include <sys/types.h>

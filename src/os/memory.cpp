@@ -10,6 +10,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "os/system_call.hpp"
 
 namespace tandem::os {
 
@@ -88,7 +89,7 @@ int random_bytes(std::span<std::byte> bytes) noexcept {
 }
 
 void keep_from_copies(void* address, std::size_t bytes) noexcept {
-  ::syscall(SYS_madvise, address, bytes, MADV_DONTFORK);
+  system_call(SYS_madvise, address, bytes, MADV_DONTFORK);
 }
 
 long read_some(int fd, std::span<std::byte> bytes) noexcept {

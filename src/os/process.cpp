@@ -21,6 +21,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "os/system_call.hpp"
 
 namespace tandem::os {
 
@@ -36,7 +37,7 @@ long check(long result, const char* operation) {
 
 pid_t own_pid() noexcept { return ::getpid(); }
 uid_t own_user() noexcept { return ::getuid(); }
-pid_t parent_pid() noexcept { return static_cast<pid_t>(::syscall(SYS_getppid)); }
+pid_t parent_pid() noexcept { return static_cast<pid_t>(system_call(SYS_getppid)); }
 pid_t own_tid() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
 
 pid_t fork_process() noexcept {
@@ -175,9 +176,8 @@ ended_child reap_any(bool blocking) noexcept {
   ended_child child;
   rusage usage{};
   int status = 0;
-  do child.pid = ::wait4(-1, &status, blocking ? 0 : WNOHANG, &usage);
-  while (child.pid < 0 && errno == EINTR);
-  if (child.pid < 0) child.pid = -errno;
+  do child.pid = static_cast<pid_t>(system_call(SYS_wait4, -1, &status, blocking ? 0 : WNOHANG, &usage));
+  while (child.pid == -EINTR);
   child.value = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   take_usage(usage, child);
   return child;
@@ -265,16 +265,16 @@ int change_directory(const char* path) noexcept {
 }
 
 void exit_now(int code) noexcept {
-  for (;;) ::syscall(SYS_exit_group, code);
+  for (;;) system_call(SYS_exit_group, code);
 }
 
-void name_thread(const char* name) noexcept { ::syscall(SYS_prctl, PR_SET_NAME, name); }
+void name_thread(const char* name) noexcept { system_call(SYS_prctl, PR_SET_NAME, name); }
 
-int adopt_orphans() noexcept { return ::syscall(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : -errno; }
+int adopt_orphans() noexcept { return static_cast<int>(system_call(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1)); }
 
-int die_with_parent() noexcept { return ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL) == 0 ? 0 : -errno; }
+int die_with_parent() noexcept { return static_cast<int>(system_call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL)); }
 
-int lead_group() noexcept { return ::syscall(SYS_setpgid, 0, 0) == 0 ? 0 : -errno; }
+int lead_group() noexcept { return static_cast<int>(system_call(SYS_setpgid, 0, 0)); }
 
 int allowed_cpus() noexcept {
   for (std::size_t cpus = 1024; cpus <= 1U << 20; cpus *= 2) {

@@ -8,6 +8,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "os/system_call.hpp"
 
 namespace tandem::os {
 
@@ -15,7 +16,7 @@ namespace {
 
 // The kernel's sigset_t: a bit for each of the 64. Without the two that glibc keeps for itself (32 and 33).
 [[gnu::hot]] void set_mask(std::uint64_t mask) noexcept {
-  ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
+  system_call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, nullptr, sizeof mask);
 }
 
 }  // namespace
@@ -40,7 +41,7 @@ int child_signals() noexcept {
 
 void drain(int signal_fd) noexcept {
   std::array<signalfd_siginfo, 4> ignored;  // one is pending at most: these do not queue
-  ::syscall(SYS_read, signal_fd, ignored.data(), sizeof ignored);
+  system_call(SYS_read, signal_fd, ignored.data(), sizeof ignored);
 }
 
 signal_guard::signal_guard() noexcept {

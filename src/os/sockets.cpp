@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "os/system_call.hpp"
 
 namespace tandem::os {
 
@@ -124,17 +126,21 @@ message receive_with(int flags, int fd, std::span<std::byte> buffer) noexcept {
   }
   iovec part{buffer.data(), buffer.size()};
   alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * most_descriptors) + CMSG_SPACE(sizeof(ucred))>
-      control{};
+      control;  // the kernel says how much of it counts
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
   header.msg_control = control.data();
   header.msg_controllen = control.size();
-  ssize_t size = 0;
-  do size = ::recvmsg(fd, &header, MSG_CMSG_CLOEXEC | flags);
-  while (size < 0 && errno == EINTR);
-  got.size = size < 0 ? -errno : size;
-  if (size < 0) return got;
+  do {
+    if ((flags & MSG_DONTWAIT) != 0) {  // which fails most of the time
+      got.size = system_call(SYS_recvmsg, fd, &header, MSG_CMSG_CLOEXEC | flags);
+    } else {
+      const ssize_t size = ::recvmsg(fd, &header, MSG_CMSG_CLOEXEC | flags);
+      got.size = size < 0 ? -errno : size;
+    }
+  } while (got.size == -EINTR);
+  if (got.size < 0) return got;
   got.descriptors_lost = (header.msg_flags & MSG_CTRUNC) != 0;
   if ((header.msg_flags & MSG_TRUNC) != 0) got.size = -EMSGSIZE;
   for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {

@@ -30,7 +30,6 @@ constexpr std::uint32_t generation_mask = (1U << 15) - 1;
 
 // All plain: none may be gone while a thread still ends.
 std::atomic<session_page*> page{nullptr};
-std::atomic<bool> forked{false};  // this process is a copy, and has not become another since
 std::mutex making;
 int descriptor = -1;
 std::uint32_t first_process = 0;                   // the handle of the program itself
@@ -103,8 +102,15 @@ void at_end_of_thread(void*) {
   count_enrolled(*own_handle, -1);
 }
 
+bool is_copy() noexcept {
+  const os::role role = os::current_role();
+  return role == os::role::copied || role == os::role::detached;
+}
+
 [[gnu::hot]] void in_forked_child() {
-  forked.store(true, std::memory_order_relaxed);
+  // There, and nowhere else: whatever becomes of a clone of ours, it says so in that word. A second one would lie in a page
+  // that each start copies.
+  if (os::current_role() != os::role::detached) os::set_role(os::role::copied);
   if (detail::this_thread.id != 0) detail::this_thread = {0, 0};
 }
 
@@ -159,7 +165,7 @@ void make_page() {
 
 session_page& make() {
   const std::lock_guard lock(making);
-  if (forked.load(std::memory_order_relaxed)) {
+  if (is_copy()) {
     if (os::current_role() == os::role::detached) {
       throw not_initialised(
           "tandem: this process is a copy that fork() made of one that uses tandem; it cannot use locks of tandem, "
@@ -172,7 +178,7 @@ session_page& make() {
     os::close(descriptor);
     descriptor = -1;
     own_handle = &first_process;
-    forked.store(false, std::memory_order_relaxed);
+    os::set_role(os::role::host);
   }
   if (session_page* made = page.load(std::memory_order_acquire)) return *made;
   if (!watching) {
@@ -196,7 +202,7 @@ session_page& make() {
 
 session_page& session() {
   session_page* const made = page.load(std::memory_order_acquire);
-  if (made != nullptr && !forked.load(std::memory_order_relaxed)) return *made;
+  if (made != nullptr && !is_copy()) return *made;
   return make();
 }
 
@@ -270,7 +276,6 @@ void domain_ended(std::uint32_t domain) noexcept {
 void be_process(const std::uint32_t& handle) noexcept {
   // Written only where it changes: a fresh clone has none of these pages to itself.
   if (own_handle != &handle) own_handle = &handle;
-  if (forked.load(std::memory_order_relaxed)) forked.store(false, std::memory_order_relaxed);
   if (detail::this_thread.id != 0) detail::this_thread = {0, 0};
 }
 
@@ -291,7 +296,7 @@ void leave() noexcept {
     return;
   }
   session_page* const p = page.load(std::memory_order_acquire);
-  if (p == nullptr || handle == 0 || forked.load(std::memory_order_relaxed)) return;
+  if (p == nullptr || handle == 0 || is_copy()) return;
   const bool counted = detail::this_thread.id != 0;
   end_this_thread();
   const std::uint64_t whole = enrolled_process.load(std::memory_order_acquire);

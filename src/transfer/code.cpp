@@ -71,7 +71,7 @@ void write_name(writer& w, const os::loaded_module& m, const void* address) {
 }
 
 /// The module with that build-id. Of several, copies of one library, the one from that path: each has its own variables.
-os::loaded_module library_named(std::span<const std::byte> id, const std::string& path) {
+[[gnu::noinline]] os::loaded_module library_named(std::span<const std::byte> id, const std::string& path) {
   std::vector<os::loaded_module> loaded = os::find_modules_by_id(id);
   for (os::loaded_module& m : loaded) {
     if (m.path == path) return std::move(m);

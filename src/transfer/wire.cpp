@@ -54,7 +54,7 @@ file_descriptor wire::detach(reader& r) {
   return handle;
 }
 
-void wire::check_end(reader& r) {
+[[gnu::hot]] void wire::check_end(reader& r) {
   const auto used = static_cast<std::size_t>(r.at_ - r.begin_);
   if (used + r.remaining() != padded_size(r.charge_, used)) {
     throw decode_error("tandem: " + std::to_string(r.remaining()) + " bytes too many" + at(used) +

@@ -30,6 +30,9 @@
 #include "worker/service.hpp"
 #include "worker/start_body.hpp"
 
+// glibc's list of the open streams.
+extern "C" std::FILE* _IO_list_all;
+
 namespace tandem::worker {
 
 namespace {
@@ -113,18 +116,28 @@ void flush_if_free(std::FILE* stream) noexcept {
   ::funlockfile(stream);
 }
 
+// Whether fflush() of all streams may have something to write: what it looks at itself, but without its lock, which each
+// worker would write to, and without its code. Called by the only thread. What a wide stream (_mode > 0) holds cannot be
+// seen from here.
+[[gnu::hot]] bool holds_output() noexcept {
+  for (const std::FILE* stream = _IO_list_all; stream != nullptr; stream = stream->_chain) {
+    if (stream->_mode > 0 || stream->_IO_write_ptr > stream->_IO_write_base) return true;
+  }
+  return false;
+}
+
 // Whole output, once; no destructor of a static object runs in a worker: it belongs to the program it was cloned from.
 // False if some of what was printed could not be written.
 [[gnu::hot]] bool flush_output() noexcept {
   os::block_signals();  // a reader that is gone is an error of the output, and no SIGPIPE that costs the result
   streams().each([](const auto& stream) { stream.flush(); });
   if (os::is_only_thread() || os::thread_count() - service_threads() - stop_threads() <= 1) {
-    std::fflush(nullptr);
+    if (holds_output()) std::fflush(nullptr);
   } else {
     flush_if_free(stdout);
     flush_if_free(stderr);
   }
-  return std::ferror(stdout) == 0;  // a line-buffered stream may have failed long before this
+  return ::ferror_unlocked(stdout) == 0;  // a line-buffered stream may have failed long before this
 }
 
 void forward_log(log_level level, std::string_view text) noexcept {

@@ -110,16 +110,16 @@ class server {
   const pid_t pid_ = os::own_pid();
   const uid_t user_ = os::own_user();
   file_descriptor children_;
-  const int session_ = sync::session_descriptor();
-  std::vector<watched_copy> copies_;
-  std::array<file_descriptor, 2> door_;                // ours, the workers'
-  std::vector<std::unique_ptr<client>> clients_;       // the host first
-  boost::container::small_vector<clone, 16> workers_;  // by pid; the first few on a page that is written anyway
+  std::array<file_descriptor, 2> door_;               // ours, the workers'
+  std::vector<std::unique_ptr<client>> clients_;      // the host first
+  boost::container::small_vector<clone, 8> workers_;  // by pid; the first few on a page that is written anyway
   mapped_page page_;
   std::vector<os::descriptor_range>
       closed_;  // what workers of closed_for_ must not have; out of date if that is nullptr
   const client* closed_for_ = nullptr;
   error_taps taps_;
+  const int session_ = sync::session_descriptor();
+  std::vector<watched_copy> copies_;
   std::array<std::byte, sizeof(request) + most_inline_bytes> buffer_;
 };
 
@@ -563,11 +563,22 @@ void server::run() {
   }
 }
 
+[[noreturn]] [[gnu::noinline]] void serve_from_here(file_descriptor host, host_ties ties) {
+  server(std::move(host), std::move(ties)).run();
+}
+
 }  // namespace
 
 void run_server(file_descriptor host, host_ties ties) {
+  // The server writes to its stack between any two clones, and each clone to its copy of it: each page costs a fault in
+  // both. So a page ends soon after the beginning of the server's buffer, which is its last member: what stands below, the
+  // frames included, is all on that page, and the rest of the buffer is written for large calls only.
+  constexpr std::size_t above = most_inline_bytes - 256;
+  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  void* volatile const skipped = __builtin_alloca((here - above) % page_bytes);
+  static_cast<void>(skipped);
   try {
-    server(std::move(host), std::move(ties)).run();
+    serve_from_here(std::move(host), std::move(ties));
   } catch (...) {  // no descriptor or no memory, before the first request: the host sees our end, and the keeper makes
                    // another
     os::exit_now(1);

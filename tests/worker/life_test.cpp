@@ -155,6 +155,10 @@ TEST_F(life, wide_output_and_that_of_the_preload_appear_once) {
   }
 }
 
+TEST_F(life, what_a_worker_leaves_in_any_stream_is_written) {
+  EXPECT_EQ(scenario("own_streams").out, "wide of the worker a stream of the worker's own ");
+}
+
 TEST_F(life, a_namespace_must_be_asked_for_first) {
   EXPECT_THAT(scenario("namespace_too_late").out, HasSubstr("outside of a PID namespace"));
 }

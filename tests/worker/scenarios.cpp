@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <cwchar>
 #include <functional>
 #include <iostream>
 #include <map>
@@ -333,6 +334,16 @@ void wide_output() {
   std::wcout.flush();
 }
 
+// Of C, left in their buffers.
+void own_streams() {
+  tandem::init();
+  tandem::process([] { std::wprintf(L"wide of the worker "); }).join();
+  tandem::process([] {
+    std::FILE* own = std::fopen("/proc/self/fd/1", "w");
+    std::fputs("a stream of the worker's own ", own);
+  }).join();
+}
+
 void namespace_too_late() {
   tandem::init();
   expect_error<std::logic_error>([] { tandem::init({.pid_namespace = true}); });
@@ -501,6 +512,7 @@ const std::map<std::string, void (*)()> scenarios = {
     {"rights_given_up", rights_given_up},
     {"small_files", small_files},
     {"wide_output", wide_output},
+    {"own_streams", own_streams},
     {"family_returns", family_returns},
     {"family_execs", family_execs},
     {"server_killed", server_killed},

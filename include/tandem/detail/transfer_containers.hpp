@@ -7,6 +7,13 @@ namespace tandem::detail {
 
 inline constexpr std::size_t node_bytes = 64;
 
+template <class T>
+void write_each(writer& w, const T& values, std::size_t count, allocation cost) {
+  wire::begin(w, count, cost);
+  const wire::level deeper(w);
+  for (const auto& value : values) write_value(w, value);
+}
+
 template <>
 struct codec<kind::text> {
   template <class T>
@@ -52,12 +59,11 @@ struct codec<kind::vector> {
                                    is_flat<typename T::value_type> ? 0 : held_bytes<typename T::value_type>};
   template <class T>
   static void write(writer& w, const T& values) {
-    wire::begin(w, values.size(), cost<T>);
     if constexpr (is_flat<typename T::value_type>) {
+      wire::begin(w, values.size(), cost<T>);
       wire::append(w, values.data(), values.size() * sizeof(typename T::value_type));
     } else {
-      const wire::level deeper(w);
-      for (const auto& value : values) write_value(w, value);
+      write_each(w, values, values.size(), cost<T>);
     }
   }
   template <class T>
@@ -86,9 +92,7 @@ struct codec<kind::sequence> {
                                    1024 + held_bytes<typename T::value_type>};
   template <class T>
   static void write(writer& w, const T& values) {
-    wire::begin(w, values.size(), cost<T>);
-    const wire::level deeper(w);
-    for (const auto& value : values) write_value(w, value);
+    write_each(w, values, values.size(), cost<T>);
   }
   template <class T>
   static T read(reader& r) {
@@ -111,9 +115,7 @@ struct codec<kind::forward_list> {
   static void write(writer& w, const T& values) {
     std::size_t count = 0;
     for (auto at = values.begin(); at != values.end(); ++at) ++count;
-    wire::begin(w, count, cost<T>);
-    const wire::level deeper(w);
-    for (const auto& value : values) write_value(w, value);
+    write_each(w, values, count, cost<T>);
   }
   template <class T>
   static T read(reader& r) {
@@ -150,9 +152,7 @@ struct codec<kind::set> {
                                    256 + held_bytes<typename T::value_type>};
   template <class T>
   static void write(writer& w, const T& values) {
-    wire::begin(w, values.size(), cost<T>);
-    const wire::level deeper(w);
-    for (const auto& value : values) write_value(w, value);
+    write_each(w, values, values.size(), cost<T>);
   }
   template <class T>
   static T read(reader& r) {
