@@ -7,34 +7,42 @@
 namespace tandem {
 
 namespace detail {
+struct latch_state {
+  lock_word word;
+  lock_word seen_deaths{0};
+  std::atomic<std::uint64_t> number{0};
+};
+constexpr std::uint32_t latch_count = (1U << 30) - 1;
 TANDEM_EXPORT std::uint32_t latch_of(std::ptrdiff_t count);
-TANDEM_EXPORT void count_down(lock_word&, std::ptrdiff_t by);
-TANDEM_EXPORT bool latch_open(const lock_word&) noexcept;
-TANDEM_EXPORT void await_latch(lock_word&);
+TANDEM_EXPORT void count_down(latch_state&, std::ptrdiff_t by);
+TANDEM_EXPORT void await_latch(latch_state&);
 }  // namespace detail
 
-/// A number that threads or processes count down, as std::latch; once it is 0, whoever waits goes on.
+/// A number that threads or processes count down, as std::latch; once it is 0, whoever waits goes on. In shared memory, a
+/// process to which the memory was handed owes a count until it has counted down or waited; if it is killed before that,
+/// the latch is broken for those who wait.
 /// Threads: any, of any process of the session, at once. Fork: as mutex.
 class latch {
  public:
   /// One with that number.
   /// Errors: std::invalid_argument below 0 and above max().
-  explicit latch(std::ptrdiff_t count) : word_(detail::latch_of(count)) {}
+  explicit latch(std::ptrdiff_t count) : state_{detail::latch_of(count)} {}
   latch(const latch&) = delete;
   latch& operator=(const latch&) = delete;
 
   /// The largest number that one can begin with.
-  static constexpr std::ptrdiff_t max() noexcept { return (std::ptrdiff_t{1} << 30) - 1; }
+  static constexpr std::ptrdiff_t max() noexcept { return detail::latch_count; }
   /// Counts down by `by`.
   /// Errors: std::invalid_argument if it is below 0, or more than is left: nothing was counted. Cost: one atomic step; at
   /// 0 a system call if somebody waits.
-  void count_down(std::ptrdiff_t by = 1) { detail::count_down(word_, by); }
+  void count_down(std::ptrdiff_t by = 1) { detail::count_down(state_, by); }
   /// True once the number is 0.
-  bool try_wait() const noexcept { return detail::latch_open(word_); }
+  bool try_wait() const noexcept { return (state_.word.load(std::memory_order_acquire) & detail::latch_count) == 0; }
   /// Returns once the number is 0.
-  /// Blocks: until then. Errors: the first time in a thread, if it has to wait: resource_exhausted, not_initialised.
+  /// Blocks: until then. Errors: broken_barrier if a process was killed that owed a count; the first time in a thread, if
+  /// it has to wait: resource_exhausted, not_initialised.
   void wait() {
-    if (!try_wait()) detail::await_latch(word_);
+    if (!try_wait()) detail::await_latch(state_);
   }
   /// Counts down by `by`, and waits.
   /// Blocks: until the number is 0. Errors: as count_down() and wait().
@@ -44,7 +52,7 @@ class latch {
   }
 
  private:
-  detail::lock_word word_;
+  detail::latch_state state_;
 };
 
 }  // namespace tandem

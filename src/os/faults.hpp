@@ -5,7 +5,14 @@
 
 namespace tandem::os {
 
-enum class role : int { host, keeper, server, worker, detached };
+enum class role : int {
+  host,
+  keeper,
+  server,
+  worker,
+  detached,  // a copy that fork() made of one that has workers, or is one
+  copied,    // a copy that fork() made of a program without workers: it may become a host of its own
+};
 
 /// What this process is in the tree of processes; a global, set after each fork.
 role current_role() noexcept;

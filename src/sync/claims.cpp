@@ -9,13 +9,14 @@
 
 namespace tandem::sync {
 
-std::uint32_t take_claim(std::uint64_t object) {
-  const std::uint32_t me = environment::me();
+std::uint32_t take_claim(std::uint64_t object) { return take_claim_for(environment::me(), object); }
+
+std::uint32_t take_claim_for(std::uint32_t owner, std::uint64_t object) {
   session_page& p = session();
   const std::uint32_t index = find_entry(p.claim_marks, claim_count, [&](std::uint32_t i) {
     std::uint32_t nobody = 0;
     return p.claims[i].owner.load(std::memory_order_relaxed) == 0 &&
-           p.claims[i].owner.compare_exchange_strong(nobody, me, std::memory_order_acq_rel);
+           p.claims[i].owner.compare_exchange_strong(nobody, owner, std::memory_order_acq_rel);
   });
   if (index == 0)
     os::throw_failed("tandem: shares in locks", EAGAIN,

@@ -32,6 +32,7 @@ constexpr std::uint32_t next_use(std::uint32_t state, claim_step step) noexcept 
 
 /// A claim of the calling thread on the object with that number, idle; it has an index. Errors: resource_exhausted.
 std::uint32_t take_claim(std::uint64_t object);
+std::uint32_t take_claim_for(std::uint32_t owner, std::uint64_t object);
 void free_claim(std::uint32_t index) noexcept;
 /// The same after the share was given back that it held in that state; not if it is another's by now.
 void free_claim_after(std::uint32_t index, std::uint32_t held) noexcept;

@@ -30,12 +30,12 @@ constexpr std::uint32_t generation_mask = (1U << 15) - 1;
 
 // All plain: none may be gone while a thread still ends.
 std::atomic<session_page*> page{nullptr};
-std::atomic<bool> forked{false};  // this process is a copy, and has not become another since
 std::mutex making;
 int descriptor = -1;
 std::uint32_t first_process = 0;                   // the handle of the program itself
 const std::uint32_t* own_handle = &first_process;  // where the handle of this process stands
 std::atomic<std::uint64_t> enrolled{0};            // the handle of the process, and how many of its threads are
+std::atomic<std::uint64_t> enrolled_process{0};    // the handle of the process, and its id as a whole
 pthread_key_t end_of_thread;
 bool watching = false;
 
@@ -71,6 +71,16 @@ std::uint32_t count_enrolled(std::uint32_t handle, int change) noexcept {
   }
 }
 
+// True if nothing is left that names it, and another may have its entry.
+bool free_participant(session_page& p, std::uint32_t id) noexcept {
+  if (!drop_claims(p, id)) return false;
+  participant& entry = p.participants[index_of(id)];
+  entry.state.store(word_of(name_generation(id) + 1, entry_state::unused), std::memory_order_release);
+  entry.process.store(0, std::memory_order_release);  // last: now it can be taken
+  freed_entry(p.participant_marks, index_of(id));
+  return true;
+}
+
 // It is nobody any more. What it holds, another may have.
 void end_this_thread() noexcept {
   detail::lock_identity& self = detail::this_thread;
@@ -79,16 +89,11 @@ void end_this_thread() noexcept {
   if (id == 0 || p == nullptr) return;
   const bool holds = self.held != 0;
   self = {0, 0};
-  participant& entry = p->participants[index_of(id)];
-  const std::uint32_t generation = name_generation(id);
-  if (drop_claims(*p, id) && !holds) {
-    entry.state.store(word_of(generation + 1, entry_state::unused), std::memory_order_release);
-    entry.process.store(0, std::memory_order_release);  // last: now it can be taken
-    freed_entry(p->participant_marks, index_of(id));
-  } else {
-    entry.state.store(word_of(generation, entry_state::ended), std::memory_order_release);
-    tell_death(*p);
-  }
+  if (!holds && free_participant(*p, id)) return;
+  drop_claims(*p, id);
+  p->participants[index_of(id)].state.store(word_of(name_generation(id), entry_state::ended),
+                                            std::memory_order_release);
+  tell_death(*p);
 }
 
 void at_end_of_thread(void*) {
@@ -97,8 +102,15 @@ void at_end_of_thread(void*) {
   count_enrolled(*own_handle, -1);
 }
 
+bool is_copy() noexcept {
+  const os::role role = os::current_role();
+  return role == os::role::copied || role == os::role::detached;
+}
+
 [[gnu::hot]] void in_forked_child() {
-  forked.store(true, std::memory_order_relaxed);
+  // There, and nowhere else: whatever becomes of a clone of ours, it says so in that word. A second one would lie in a page
+  // that each start copies.
+  if (os::current_role() != os::role::detached) os::set_role(os::role::copied);
   if (detail::this_thread.id != 0) detail::this_thread = {0, 0};
 }
 
@@ -153,7 +165,7 @@ void make_page() {
 
 session_page& make() {
   const std::lock_guard lock(making);
-  if (forked.load(std::memory_order_relaxed)) {
+  if (is_copy()) {
     if (os::current_role() == os::role::detached) {
       throw not_initialised(
           "tandem: this process is a copy that fork() made of one that uses tandem; it cannot use locks of tandem, "
@@ -166,7 +178,7 @@ session_page& make() {
     os::close(descriptor);
     descriptor = -1;
     own_handle = &first_process;
-    forked.store(false, std::memory_order_relaxed);
+    os::set_role(os::role::host);
   }
   if (session_page* made = page.load(std::memory_order_acquire)) return *made;
   if (!watching) {
@@ -190,7 +202,7 @@ session_page& make() {
 
 session_page& session() {
   session_page* const made = page.load(std::memory_order_acquire);
-  if (made != nullptr && !forked.load(std::memory_order_relaxed)) return *made;
+  if (made != nullptr && !is_copy()) return *made;
   return make();
 }
 
@@ -264,7 +276,6 @@ void domain_ended(std::uint32_t domain) noexcept {
 void be_process(const std::uint32_t& handle) noexcept {
   // Written only where it changes: a fresh clone has none of these pages to itself.
   if (own_handle != &handle) own_handle = &handle;
-  if (forked.load(std::memory_order_relaxed)) forked.store(false, std::memory_order_relaxed);
   if (detail::this_thread.id != 0) detail::this_thread = {0, 0};
 }
 
@@ -280,11 +291,16 @@ std::uint32_t this_domain() noexcept {
 
 void leave() noexcept {
   const std::uint32_t handle = *own_handle;
-  if (detail::this_thread.id == 0 && (enrolled.load(std::memory_order_relaxed) >> 32) != handle) return;
+  if (detail::this_thread.id == 0 && (enrolled.load(std::memory_order_relaxed) >> 32) != handle &&
+      (enrolled_process.load(std::memory_order_relaxed) >> 32) != handle) {
+    return;
+  }
   session_page* const p = page.load(std::memory_order_acquire);
-  if (p == nullptr || handle == 0 || forked.load(std::memory_order_relaxed)) return;
+  if (p == nullptr || handle == 0 || is_copy()) return;
   const bool counted = detail::this_thread.id != 0;
   end_this_thread();
+  const std::uint64_t whole = enrolled_process.load(std::memory_order_acquire);
+  if ((whole >> 32) == handle) free_participant(*p, static_cast<std::uint32_t>(whole));
   const std::uint32_t left = count_enrolled(handle, counted ? -1 : 0);
   // Nothing of it is left to be marked by whoever sees its end, or what is left ended in order.
   process_record& record = p->processes[index_of(handle)];
@@ -321,11 +337,10 @@ std::uint32_t take_from_the_dead(session_page& p, std::uint32_t handle) noexcept
 
 }  // namespace
 
-std::uint32_t enroll() {
-  detail::lock_identity& self = detail::this_thread;
-  session_page& p = session();
-  if (self.id != 0) return self.id;
-  const std::uint32_t handle = *own_handle;
+namespace {
+
+// An entry of this process. Errors: as enroll().
+std::uint32_t new_participant(session_page& p, std::uint32_t handle) {
   process_record& record = p.processes[index_of(handle)];
   std::uint32_t started = word_of(name_generation(handle), process_state::started);
   if (handle != 0) {  // first: whoever sees the end of this process looks for entries only then
@@ -342,10 +357,31 @@ std::uint32_t enroll() {
   participant& entry = p.participants[index];
   const std::uint32_t generation = generation_of(entry.state.load(std::memory_order_acquire));
   entry.state.store(word_of(generation, entry_state::live), std::memory_order_release);
-  self = {name_of(generation, index), 0};
+  return name_of(generation, index);
+}
+
+}  // namespace
+
+std::uint32_t enroll() {
+  detail::lock_identity& self = detail::this_thread;
+  session_page& p = session();
+  if (self.id != 0) return self.id;
+  const std::uint32_t handle = *own_handle;
+  self = {new_participant(p, handle), 0};
   count_enrolled(handle, 1);
   os::set_thread_key(end_of_thread, &p);
   return self.id;
+}
+
+std::uint32_t enroll_process() {
+  session_page& p = session();
+  const std::uint32_t handle = *own_handle;
+  std::uint64_t seen = enrolled_process.load(std::memory_order_acquire);
+  if ((seen >> 32) == handle) return static_cast<std::uint32_t>(seen);
+  const std::uint32_t id = new_participant(p, handle);
+  if (enrolled_process.compare_exchange_strong(seen, (std::uint64_t{handle} << 32) | id)) return id;
+  free_participant(p, id);  // another thread was faster
+  return static_cast<std::uint32_t>(seen);
 }
 
 namespace {

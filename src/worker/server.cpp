@@ -118,6 +118,8 @@ class server {
       closed_;  // what workers of closed_for_ must not have; out of date if that is nullptr
   const client* closed_for_ = nullptr;
   error_taps taps_;
+  const int session_ = sync::session_descriptor();
+  std::vector<watched_copy> copies_;
   std::array<std::byte, sizeof(request) + most_inline_bytes> buffer_;
   const int session_ = sync::session_descriptor();
   std::vector<watched_copy> copies_;

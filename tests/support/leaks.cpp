@@ -90,6 +90,13 @@ bool is_zombie(pid_t pid) {
 
 bool exists(pid_t pid) { return fs::exists("/proc/" + std::to_string(pid)) && !is_zombie(pid); }
 
+bool sleeps_at_futex(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/wchan");
+  std::string where;
+  std::getline(file, where);
+  return where.find("futex") != std::string::npos;
+}
+
 bool eventually(const std::function<bool()>& condition, int seconds) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   while (!condition()) {

@@ -27,6 +27,7 @@ std::vector<pid_t> descendants_of(pid_t root);
 std::size_t descriptor_count(pid_t);
 bool is_zombie(pid_t);
 bool exists(pid_t);
+bool sleeps_at_futex(pid_t);
 /// True as soon as `condition` holds; false if it did not within `seconds`, which only a hang makes it wait for.
 bool eventually(const std::function<bool()>& condition, int seconds = 20);
 

@@ -2,14 +2,12 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <fstream>
-
 #include <mutex>
 #include <thread>
 #include <vector>
 
-#include <tandem/condition_variable.hpp>
-#include <tandem/mutex.hpp>
+#include <tandem/detail/sync_memory.hpp>
+#include <tandem/sync.hpp>
 
 #include "support/fixture.hpp"
 #include "sync/mapped.hpp"
@@ -50,18 +48,11 @@ bool wait_for_the_lock(const file_descriptor& file) {
   return false;
 }
 
-bool sleeps(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/wchan");
-  std::string where;
-  std::getline(file, where);
-  return where.find("futex") != std::string::npos;
-}
-
 template <class Process>
 void expect_owner_died(Process& owner, const mapped<stage>& shared, pid_t killed) {
   ASSERT_TRUE(eventually([&] { return shared->holding == 1; }));
   tandem::process waiter(wait_for_the_lock, shared.file());
-  ASSERT_TRUE(eventually([&] { return sleeps(waiter.id()); }));
+  ASSERT_TRUE(eventually([&] { return tandem::test::sleeps_at_futex(waiter.id()); }));
   ::kill(killed, SIGKILL);
   EXPECT_TRUE(waiter.get());
   EXPECT_THROW(shared->mutex.lock(), tandem::owner_died);
@@ -104,6 +95,76 @@ TEST_F(sync_deaths, of_a_copy_of_a_worker) {
   ASSERT_TRUE(eventually([&] { return shared->waiting == 1; }));
   shared->waiting = 0;
   expect_owner_died(worker, shared, shared->value);
+}
+
+// ---- a latch ------------------------------------------------------------------------------------------------------
+
+using tandem::detail::memory_origin;
+
+struct counted_down {
+  tandem::latch latch{2};
+  std::atomic<int> begun{0};
+};
+
+// As memory that is handed over does.
+struct handed {
+  mapped<counted_down> memory;
+  handed(const file_descriptor& file, std::uint64_t number) : memory(file) {
+    tandem::detail::attach_memory(number, &*memory, sizeof(counted_down), memory_origin::handed);
+  }
+  handed(const handed&) = delete;
+  handed& operator=(const handed&) = delete;
+  ~handed() { tandem::detail::detach_memory(&*memory); }
+};
+
+void wait_to_be_killed(const file_descriptor& file, std::uint64_t number, int counts) {
+  const handed h(file, number);
+  for (int i = 0; i < counts; ++i) h.memory->latch.count_down();
+  ++h.memory->begun;
+  for (;;) ::pause();
+}
+
+TEST_F(sync_deaths, of_one_that_owed_a_latch_a_count) {
+  const mapped<counted_down> shared(std::in_place);
+  const std::uint64_t number = tandem::detail::new_memory_number();
+  tandem::detail::attach_memory(number, &*shared, sizeof(counted_down), memory_origin::made);
+  tandem::process paid(wait_to_be_killed, shared.file(), number, 1);
+  tandem::process owes(wait_to_be_killed, shared.file(), number, 0);
+  ASSERT_TRUE(eventually([&] { return shared->begun == 2; }));
+  tandem::process waiter(
+      [](const file_descriptor& file, std::uint64_t memory) {
+        const handed h(file, memory);
+        ++h.memory->begun;
+        try {
+          h.memory->latch.wait();
+        } catch (const tandem::broken_barrier&) {
+          return true;
+        }
+        return false;
+      },
+      shared.file(), number);
+  ASSERT_TRUE(eventually([&] { return shared->begun == 3 && tandem::test::sleeps_at_futex(waiter.id()); }));
+  paid.kill();
+  paid.join();
+  EXPECT_TRUE(waiter.running());
+  owes.kill();
+  EXPECT_TRUE(waiter.get());
+  EXPECT_THROW(shared->latch.wait(), tandem::broken_barrier);
+  shared->latch.count_down();
+  shared->latch.wait();
+  tandem::detail::detach_memory(&*shared);
+}
+
+TEST_F(sync_deaths, of_one_that_has_returned_owes_nothing) {
+  const mapped<counted_down> shared(std::in_place);
+  const std::uint64_t number = tandem::detail::new_memory_number();
+  tandem::detail::attach_memory(number, &*shared, sizeof(counted_down), memory_origin::made);
+  tandem::process([](const file_descriptor& file, std::uint64_t memory) { handed h(file, memory); }, shared.file(),
+                  number)
+      .get();
+  shared->latch.count_down(2);
+  shared->latch.wait();
+  tandem::detail::detach_memory(&*shared);
 }
 
 }  // namespace

@@ -240,7 +240,10 @@ TEST_P(matrix, the_others_go_on) {
       EXPECT_FALSE(e->permits.try_acquire());
     }
     if (c.victim == meeter) {
+      EXPECT_THROW(e->barrier.arrive_and_wait(), tandem::broken_barrier);
       EXPECT_TRUE(e->barrier.broken());
+      e->barrier.reset();
+      EXPECT_FALSE(e->barrier.broken());
     }
     if (c.victim == caller) {
       int calls = 0;

@@ -14,6 +14,7 @@
 
 #include "support/leaks.hpp"
 #include "support/watchdog.hpp"
+#include "sync/mapped.hpp"
 
 namespace {
 
@@ -124,6 +125,35 @@ std::string thread() {
   return std::to_string(tandem::thread([](int n) { return n + 2; }, 8).get());
 }
 
+// A waiter sleeps when the owner is killed.
+std::string lock() {
+  const tandem::test::mapped<tandem::mutex> shared(std::in_place);
+  const auto hold = [](const tandem::file_descriptor& file, const tandem::file_descriptor& told) {
+    const tandem::test::mapped<tandem::mutex> mutex(file);
+    mutex->lock();
+    tandem::os::signal_event(told.get());
+    for (;;) ::pause();
+  };
+  const tandem::file_descriptor held(tandem::os::make_event());
+  tandem::process owner(hold, shared.file(), held);
+  std::array<tandem::os::ready, 1> set{{{held.get()}}};
+  tandem::os::wait_ready(set);
+  tandem::process waiter(
+      [](const tandem::file_descriptor& file) {
+        const tandem::test::mapped<tandem::mutex> mutex(file);
+        try {
+          mutex->lock();
+        } catch (const tandem::owner_died&) {
+          return std::string("owner died");
+        }
+        return std::string("taken");
+      },
+      shared.file());
+  tandem::test::eventually([&] { return tandem::test::sleeps_at_futex(waiter.id()); });
+  owner.kill();
+  return waiter.get();
+}
+
 void say(const char* what, const std::string& seen) { std::printf("%s: %s\n", what, seen.c_str()); }
 
 }  // namespace
@@ -148,6 +178,7 @@ int main() {
   say("crash", told(crash));
   say("uncaught", told(uncaught));
   say("nested", told(nested));
+  say("lock", told(lock));
   say("thread", told(thread));
   for (const std::string& leak : tandem::test::leaks_since(before)) say("left behind", leak);
 }

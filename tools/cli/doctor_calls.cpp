@@ -36,8 +36,8 @@ section kernel_calls() {
        "No process can be started: shared memory could be shrunk by a worker, which would kill its host.",
        need::required},
       {"futex_waitv", kernel::call_futex_waitv,  //
-       "One wait can watch several words of shared memory; tandem does without.",
-       "One wait cannot watch several words of shared memory; tandem does without."},
+       "Who sleeps at a lock learns at once of the death of its owner.",
+       "Who sleeps at a lock learns of the death of its owner within 50 ms."},
   };
   section calls{"Kernel",
                 {{"kernel", answer::value, kernel::release(),
