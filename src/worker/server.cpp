@@ -121,8 +121,6 @@ class server {
   const int session_ = sync::session_descriptor();
   std::vector<watched_copy> copies_;
   std::array<std::byte, sizeof(request) + most_inline_bytes> buffer_;
-  const int session_ = sync::session_descriptor();
-  std::vector<watched_copy> copies_;
 };
 
 server::server(file_descriptor host, host_ties ties) : ties_(std::move(ties)) {
