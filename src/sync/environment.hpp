@@ -1,6 +1,7 @@
 #pragma once
 // What the algorithms run on: atomics, the kernel's futexes, the session page. A test runs them on something else, where
 // every order of steps is tried (tests/sync/explore.hpp).
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstdint>
@@ -12,6 +13,16 @@
 #include "sync/table.hpp"
 
 namespace tandem::sync {
+
+/// How long the calling thread spins before it sleeps: less after spins that were in vain, since whom it waits for may
+/// share its CPU; more after others.
+struct spin_credit {
+  unsigned turns;  // of the next wait
+  unsigned spun;   // in this one
+  bool begun;
+  bool slept;
+};
+extern constinit thread_local spin_credit spinning;
 
 struct environment {
   using word = std::atomic<std::uint32_t>;
@@ -26,6 +37,10 @@ struct environment {
   /// Moves whenever a participant dies. Read before it is looked whether one has; a wait ends when it has moved.
   static std::uint32_t epoch() noexcept { return own_epoch().load(std::memory_order_seq_cst); }
   static bool wait(word& w, std::uint32_t expected, std::uint32_t epoch, clock::time_point deadline) noexcept {
+    if (!spinning.slept) {
+      spinning.slept = true;
+      spinning.turns /= 2;
+    }
     return os::futex_wait_both(w, expected, own_epoch(), epoch, deadline);
   }
   static int wake(word& w, int most) noexcept { return os::futex_wake(w, most); }
@@ -41,8 +56,16 @@ struct environment {
   static std::uint32_t claims_used() noexcept { return used_of(session_if_made()->claim_marks, claim_count); }
   static void free_claim(std::uint32_t index) noexcept { sync::free_claim(index); }
   static std::uint32_t deaths() noexcept { return session_if_made()->deaths.load(std::memory_order_seq_cst); }
-  static unsigned spin_turns() noexcept { return sync::spin_turns(); }
+  static unsigned spin_turns() noexcept {
+    const unsigned most = sync::spin_turns();
+    spin_credit& own = spinning;
+    if (!own.begun || (own.spun > 0 && !own.slept)) own.turns = own.begun ? 2 * own.turns : most;
+    constexpr unsigned least = 4;  // so that it is found out when things change
+    own = {std::min(std::max(own.turns, least), most), 0, true, false};
+    return own.turns;
+  }
   static void spin() noexcept {
+    ++spinning.spun;
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)

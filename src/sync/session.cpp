@@ -13,6 +13,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "sync/environment.hpp"
 #include "sync/table.hpp"
 
 namespace tandem {
@@ -20,6 +21,8 @@ namespace tandem {
 constinit thread_local detail::lock_identity detail::this_thread{0, 0};
 
 namespace sync {
+
+constinit thread_local spin_credit spinning{0, 0, false, false};
 
 namespace {
 
