@@ -7,6 +7,7 @@
 #include <tandem/file_descriptor.hpp>
 #include <tandem/init.hpp>
 #include <tandem/observe.hpp>
+#include <tandem/pipe.hpp>
 #include <tandem/process.hpp>
 #include <tandem/stop_source.hpp>
 #include <tandem/this_worker.hpp>

@@ -146,6 +146,11 @@ int poll_wait(int poll) noexcept {
   return count == 1 ? event.data.fd : -EINTR;
 }
 
+bool hung_up(int fd) noexcept {
+  pollfd one{fd, 0, 0};
+  return ::poll(&one, 1, 0) == 1 && (one.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
 int wait_ready(std::span<ready> set, clock::time_point deadline) noexcept {
   if (const int e = injected()) return -e;
   constexpr std::size_t most_inline = 8;

@@ -90,8 +90,10 @@ long stored_bytes(int fd) noexcept;  // what of it takes memory
 /// A pipe: reading end, writing end.
 int pipe_pair(std::array<file_descriptor, 2>& ends) noexcept;
 int socket_pair(std::array<file_descriptor, 2>& ends) noexcept;  // unix seqpacket: messages, whole or not at all
-int tell_sender(int fd) noexcept;                                // from now on receive() knows who sent
-constexpr std::size_t most_descriptors = 253;                    // in one message: the kernel's SCM_MAX_FD
+int stream_pair(std::array<file_descriptor, 2>& ends) noexcept;  // unix stream: bytes
+bool is_socket(int fd) noexcept;
+int tell_sender(int fd) noexcept;              // from now on receive() knows who sent
+constexpr std::size_t most_descriptors = 253;  // in one message: the kernel's SCM_MAX_FD
 
 struct message {
   long size = 0;  // bytes received; 0: end of file; below zero: minus errno
@@ -105,6 +107,9 @@ int send(int fd, std::initializer_list<std::span<const std::byte>> parts,
          std::span<const int> descriptors = {}) noexcept;
 message receive(int fd, std::span<std::byte> buffer) noexcept;
 message receive_now(int fd, std::span<std::byte> buffer) noexcept;  // -EAGAIN if there is none
+/// As receive() and receive_now(), into at most four parts, one after the other.
+message receive_parts(int fd, std::initializer_list<std::span<std::byte>> parts) noexcept;
+message receive_parts_now(int fd, std::initializer_list<std::span<std::byte>> parts) noexcept;
 /// As receive(), for the answer to what was sent: a next answer must not be taken for this one, so if even several
 /// tries fail (the kernel has no memory), the socket is shut down. Its size is never below zero: 0 is the end.
 message receive_answer(int fd, std::span<std::byte> buffer) noexcept;
@@ -112,6 +117,12 @@ message receive_answer(int fd, std::span<std::byte> buffer) noexcept;
 int send_now(int fd, std::initializer_list<std::span<const std::byte>> parts,
              std::span<const int> descriptors = {}) noexcept;
 void shut_down(int fd) noexcept;  // both ways: the peer sees its end
+bool hung_up(int fd) noexcept;    // the peer is gone
+// Of a stream, TCP or unix. No SIGPIPE.
+long receive_bytes(int fd, std::span<std::byte>) noexcept;      // waits until all of them are there, or the end
+long receive_bytes_now(int fd, std::span<std::byte>) noexcept;  // what is there; -EAGAIN: nothing; 0: the end
+long send_bytes(int fd, std::initializer_list<std::span<const std::byte>> parts) noexcept;      // how many were sent
+long send_bytes_now(int fd, std::initializer_list<std::span<const std::byte>> parts) noexcept;  // the same; -EAGAIN
 
 // ---- processes ----------------------------------------------------------------------------------------------------
 pid_t own_pid() noexcept;
