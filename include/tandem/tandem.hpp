@@ -13,3 +13,4 @@
 #include <tandem/this_worker.hpp>
 #include <tandem/thread.hpp>
 #include <tandem/transfer.hpp>
+#include <tandem/wait.hpp>

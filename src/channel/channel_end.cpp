@@ -36,7 +36,7 @@ bool channel_end::poll(clock::time_point deadline) const {
   channel_core& c = core();
   do {
     if (c.ready()) return true;
-  } while (channel::wait_until_readable(c.waits_on(), deadline));
+  } while (channel::wait_until_readable(c.look().descriptor, deadline));
   return false;
 }
 
@@ -46,7 +46,7 @@ int channel_end::native_handle() const noexcept { return core_ ? core_->native_h
 
 bool channel_end::ready() const { return !core_ || core_->ready(); }
 
-int channel_end::waits_on() const noexcept { return core_ ? core_->waits_on() : -1; }
+wait_state channel_end::look() const { return core_ ? core_->look() : wait_state{-1, true}; }
 
 namespace {
 enum class carrier : std::uint8_t { none, packets, stream };

@@ -17,8 +17,8 @@ class channel_core {
   virtual arrival receive(sink&, clock::time_point deadline) = 0;
   /// True if receive() would have something. Never waits; may take in a part of a message.
   virtual bool ready() = 0;
-  /// What becomes readable before ready() changes.
-  virtual int waits_on() = 0;
+  /// What becomes readable before ready() changes; without a system call.
+  virtual wait_state look() = 0;
   virtual int native_handle() const noexcept = 0;
   /// Waits for the answer of the listener, if it is still to come: false at the deadline. Throws if it is a refusal.
   virtual bool greet(clock::time_point) { return true; }

@@ -339,9 +339,15 @@ bool packets::ready() {
   }
 }
 
-int packets::waits_on() {
-  const std::lock_guard lock(mutex_);
-  return begun_.empty() ? socket_.get() : begun_.front().source.get();
+detail::wait_state packets::look() {
+  if (has_begun_.load(std::memory_order_acquire)) {
+    const std::lock_guard lock(mutex_);
+    if (!begun_.empty()) {
+      const begun_message& m = begun_.front();
+      return {m.source.get(), m.complete() || m.in_memory || m.died, true};
+    }
+  }
+  return {socket_.get(), false, awaits()};
 }
 
 // ---- the listener's answer ----------------------------------------------------------------------------------------

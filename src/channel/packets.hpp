@@ -55,7 +55,7 @@ class packets final : public detail::channel_core {
   arrival receive(sink&, clock::time_point deadline) override;
   bool ready() override;
   bool greet(clock::time_point) override;
-  int waits_on() override;
+  detail::wait_state look() override;
   int native_handle() const noexcept override { return socket_.get(); }
   void write(writer&) override;
 

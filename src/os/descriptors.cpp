@@ -183,7 +183,10 @@ int wait_ready(std::span<ready> set, clock::time_point deadline) noexcept {
     count = ::ppoll(polled, set.size(), timeout, nullptr);
   } while (count < 0 && errno == EINTR);
   if (count < 0) return -errno;
-  for (std::size_t i = 0; i < set.size(); ++i) set[i].readable = polled[i].revents != 0;
+  for (std::size_t i = 0; i < set.size(); ++i) {
+    set[i].readable = polled[i].revents != 0;
+    set[i].invalid = (polled[i].revents & POLLNVAL) != 0;
+  }
   return count;
 }
 

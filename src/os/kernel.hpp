@@ -66,6 +66,7 @@ struct ready {
   int fd = -1;
   bool readable = false;     // set by wait_ready: also at end of file and for errors
   bool for_writing = false;  // wait until it can be written instead
+  bool invalid = false;      // set by wait_ready: it is not open
 };
 /// Waits until one of them is readable, closed or broken. The number that are; 0 at the deadline. One that is `now` reads
 /// no clock.

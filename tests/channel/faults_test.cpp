@@ -92,4 +92,15 @@ TEST_F(channel_faults, of_handles) {
   });
 }
 
+TEST_F(channel_faults, of_waiting) {
+  each_call_fails([] {
+    tandem::thread<void> t;  // outlives the sender
+    auto [rx, tx] = tandem::make_pipe<int>();
+    t = tandem::thread([in = rx] { in.receive(); });
+    EXPECT_EQ(tandem::wait_any(std::tie(t), 0s), std::nullopt);
+    tx.send(1);
+    EXPECT_EQ(tandem::wait_any(std::tie(t)), 0U);
+  });
+}
+
 }  // namespace

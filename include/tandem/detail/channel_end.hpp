@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <tandem/deadline.hpp>
+#include <tandem/detail/channel_wait.hpp>
 #include <tandem/detail/export.hpp>
 #include <tandem/file_descriptor.hpp>
 
@@ -80,9 +81,9 @@ class TANDEM_EXPORT channel_end {
   void close() noexcept;
   int native_handle() const noexcept;
 
-  /// For wait_any: as poll(at_once), but true of a closed one; and what becomes readable before that changes.
+  /// For wait_any: as poll(at_once), but true of a closed one.
   bool ready() const;
-  int waits_on() const noexcept;
+  wait_state look() const;
 
   void write(writer&) const;
   static channel_end read(reader&);
