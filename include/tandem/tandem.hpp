@@ -9,6 +9,7 @@
 #include <tandem/observe.hpp>
 #include <tandem/pipe.hpp>
 #include <tandem/process.hpp>
+#include <tandem/socket.hpp>
 #include <tandem/stop_source.hpp>
 #include <tandem/this_worker.hpp>
 #include <tandem/thread.hpp>

@@ -6,6 +6,7 @@
 #include "channel/core.hpp"
 #include "channel/packets.hpp"
 #include "channel/staging.hpp"
+#include "channel/stream.hpp"
 #include "channel/waiting.hpp"
 
 namespace tandem::channel {
@@ -53,7 +54,7 @@ enum class carrier : std::uint8_t { none, packets, stream };
 }
 
 void channel_end::write(writer& w) const {
-  w(static_cast<std::uint8_t>(core_ ? carrier::packets : carrier::none));
+  w(static_cast<std::uint8_t>(!core_ ? carrier::none : core_->is_stream() ? carrier::stream : carrier::packets));
   if (core_) core_->write(w);
 }
 
@@ -68,6 +69,10 @@ channel_end channel_end::read(reader& r) {
   file_descriptor socket = wire::detach(r);
   if (kind == static_cast<std::uint8_t>(carrier::packets))
     return channel_end(std::make_shared<channel::packets>(std::move(socket), options));
+  if (kind == static_cast<std::uint8_t>(carrier::stream)) {
+    auto bytes = std::make_unique<channel::plain_bytes>(std::move(socket));
+    return channel_end(std::make_shared<channel::stream>(std::move(bytes), options));
+  }
   throw decode_error("tandem: found an end of a channel of a kind that there is not");
 }
 

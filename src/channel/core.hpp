@@ -22,6 +22,7 @@ class channel_core {
   virtual int native_handle() const noexcept = 0;
   /// Waits for the answer of the listener, if it is still to come: false at the deadline. Throws if it is a refusal.
   virtual bool greet(clock::time_point) { return true; }
+  virtual bool is_stream() const noexcept { return false; }
   /// For another holder: this end in another process. Throws if it cannot be there.
   virtual void write(writer&) = 0;
 };

@@ -16,6 +16,8 @@ void check_frame(const frame& f, std::size_t most_bytes) {
                             ", and this program reads version " + std::to_string(frame::right_version) +
                             ": build both with the same tandem");
   }
+  if (f.kind == frame_kind::challenge)
+    throw authentication_failed("tandem: the listener asks for a key: connect with the same .key");
   if (f.kind < frame_kind::message || f.kind > frame_kind::refusal)
     throw broken_connection("tandem: a message of a kind that there is not");
   if (f.bytes > most_bytes) {

@@ -8,8 +8,9 @@ namespace tandem::channel {
 
 enum class frame_kind : std::uint8_t {
   message = 1,
-  welcome,  // from a listener, once: its types are those of the client
-  refusal,  // instead: they are not, and the end follows
+  welcome,    // from a listener, once: its types are those of the client
+  refusal,    // instead: they are not, and the end follows
+  challenge,  // instead: the listener asks for a key
 };
 
 /// How the bytes and the handles of a message travel, if not in the packet itself.

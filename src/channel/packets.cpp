@@ -188,6 +188,7 @@ arrival packets::receive(sink& into, clock::time_point deadline) {
   for (;;) {
     packet p;
     const arrival came = next_packet(p, into, deadline);
+    if (came == arrival::closed && awaits()) throw_hung_up();
     if (came != arrival::message) return came;
     if (take_answer(p.head)) continue;
     return deliver(p, into, deadline);

@@ -146,6 +146,12 @@ int poll_wait(int poll) noexcept {
   return count == 1 ? event.data.fd : -EINTR;
 }
 
+int poll_now(int poll) noexcept {
+  epoll_event event{};
+  const int count = ::epoll_wait(poll, &event, 1, 0);
+  return count == 1 ? event.data.fd : -EAGAIN;
+}
+
 bool hung_up(int fd) noexcept {
   pollfd one{fd, 0, 0};
   return ::poll(&one, 1, 0) == 1 && (one.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
