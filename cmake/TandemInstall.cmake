@@ -30,6 +30,13 @@ install(FILES "${PROJECT_BINARY_DIR}/tandemConfig.cmake" "${PROJECT_BINARY_DIR}/
 
 # Relative to the .pc file, so that an installed tree can be moved.
 file(RELATIVE_PATH TANDEM_PC_PREFIX "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
+# A static library does not bring what it was linked with: whoever links it must.
+set(TANDEM_PC_REQUIRES "")
+if(TANDEM_TLS AND BUILD_SHARED_LIBS)
+    set(TANDEM_PC_REQUIRES "Requires.private: openssl >= 3")
+elseif(TANDEM_TLS)
+    set(TANDEM_PC_REQUIRES "Requires: openssl >= 3")
+endif()
 configure_file("${CMAKE_CURRENT_LIST_DIR}/tandem.pc.in" "${PROJECT_BINARY_DIR}/tandem.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/tandem.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig"
     COMPONENT development)
@@ -47,6 +54,9 @@ if(PROJECT_IS_TOP_LEVEL)
     set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
     set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
     set(CPACK_DEBIAN_PACKAGE_DEPENDS "libboost1.81-dev")
+    if(TANDEM_TLS)
+        string(APPEND CPACK_DEBIAN_PACKAGE_DEPENDS ", libssl-dev")
+    endif()
     set(CPACK_PACKAGING_INSTALL_PREFIX "/usr")
     set(CPACK_VERBATIM_VARIABLES ON)
     include(CPack)

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include <tandem/detail/call.hpp>
+#include <tandem/detail/channel_wait.hpp>
 #include <tandem/detail/process_handle.hpp>
 #include <tandem/detail/stop_all.hpp>
 #include <tandem/error.hpp>
@@ -198,6 +199,19 @@ template <class R>
 process_handle& get_handle(process<R>& p) noexcept {
   return p.handle_;
 }
+
+/// Ready once it has ended; an empty one is, and one whose server died while it was started.
+template <class R>
+struct waiting<process<R>> {
+  static wait_entry of(const process<R>& p) {
+    return {&p,
+            [](const void* h) {
+              const int pidfd = static_cast<const process<R>*>(h)->native_handle();
+              return wait_state{pidfd, pidfd < 0};
+            },
+            nullptr, nullptr, nullptr};
+  }
+};
 }  // namespace detail
 
 }  // namespace tandem

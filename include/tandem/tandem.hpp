@@ -7,10 +7,13 @@
 #include <tandem/file_descriptor.hpp>
 #include <tandem/init.hpp>
 #include <tandem/observe.hpp>
+#include <tandem/pipe.hpp>
 #include <tandem/process.hpp>
 #include <tandem/shared.hpp>
+#include <tandem/socket.hpp>
 #include <tandem/stop_source.hpp>
 #include <tandem/sync.hpp>
 #include <tandem/this_worker.hpp>
 #include <tandem/thread.hpp>
 #include <tandem/transfer.hpp>
+#include <tandem/wait.hpp>

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include <tandem/detail/call.hpp>
+#include <tandem/detail/channel_wait.hpp>
 #include <tandem/detail/stop_all.hpp>
 #include <tandem/detail/thread_core.hpp>
 #include <tandem/error.hpp>
@@ -182,7 +183,26 @@ class thread {
     }
   }
 
+  friend struct detail::waiting<thread>;
   std::unique_ptr<detail::thread_value<R>> core_;
+};
+
+/// Ready once it has ended; an empty one is.
+template <class R>
+struct detail::waiting<thread<R>> {
+  static wait_entry of(const thread<R>& t) {
+    return {&t,
+            [](const void* h) {
+              return wait_state{-1, !static_cast<const thread<R>*>(h)->running()};
+            },
+            [](const void* h) { return !static_cast<const thread<R>*>(h)->running(); },
+            [](const void* h, int event) {
+              if (const auto& core = static_cast<const thread<R>*>(h)->core_) core->watch(event);
+            },
+            [](const void* h, int event) noexcept {
+              if (const auto& core = static_cast<const thread<R>*>(h)->core_) core->unwatch(event);
+            }};
+  }
 };
 
 template <class F, class... A>

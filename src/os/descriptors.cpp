@@ -147,6 +147,17 @@ int poll_wait(int poll) noexcept {
   return count == 1 ? event.data.fd : -EINTR;
 }
 
+int poll_now(int poll) noexcept {
+  epoll_event event{};
+  const int count = ::epoll_wait(poll, &event, 1, 0);
+  return count == 1 ? event.data.fd : -EAGAIN;
+}
+
+bool hung_up(int fd) noexcept {
+  pollfd one{fd, 0, 0};
+  return ::poll(&one, 1, 0) == 1 && (one.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
 int wait_ready(std::span<ready> set, clock::time_point deadline) noexcept {
   if (const int e = injected()) return -e;
   constexpr std::size_t most_inline = 8;
@@ -179,7 +190,10 @@ int wait_ready(std::span<ready> set, clock::time_point deadline) noexcept {
     count = ::ppoll(polled, set.size(), timeout, nullptr);
   } while (count < 0 && errno == EINTR);
   if (count < 0) return -errno;
-  for (std::size_t i = 0; i < set.size(); ++i) set[i].readable = polled[i].revents != 0;
+  for (std::size_t i = 0; i < set.size(); ++i) {
+    set[i].readable = polled[i].revents != 0;
+    set[i].invalid = (polled[i].revents & POLLNVAL) != 0;
+  }
   return count;
 }
 

@@ -62,10 +62,12 @@ int make_poll() noexcept;               // epoll
 int poll_add(int poll, int fd) noexcept;
 void poll_remove(int poll, int fd) noexcept;
 int poll_wait(int poll) noexcept;  // sleeps until one of them is readable, and gives that
+int poll_now(int poll) noexcept;   // one that is readable; -EAGAIN if none is
 struct ready {
   int fd = -1;
   bool readable = false;     // set by wait_ready: also at end of file and for errors
   bool for_writing = false;  // wait until it can be written instead
+  bool invalid = false;      // set by wait_ready: it is not open
 };
 /// Waits until one of them is readable, closed or broken. The number that are; 0 at the deadline. One that is `now` reads
 /// no clock.
@@ -110,8 +112,10 @@ long stored_bytes(int fd) noexcept;  // what of it takes memory
 /// A pipe: reading end, writing end.
 int pipe_pair(std::array<file_descriptor, 2>& ends) noexcept;
 int socket_pair(std::array<file_descriptor, 2>& ends) noexcept;  // unix seqpacket: messages, whole or not at all
-int tell_sender(int fd) noexcept;                                // from now on receive() knows who sent
-constexpr std::size_t most_descriptors = 253;                    // in one message: the kernel's SCM_MAX_FD
+int stream_pair(std::array<file_descriptor, 2>& ends) noexcept;  // unix stream: bytes
+bool is_socket(int fd) noexcept;
+int tell_sender(int fd) noexcept;              // from now on receive() knows who sent
+constexpr std::size_t most_descriptors = 253;  // in one message: the kernel's SCM_MAX_FD
 
 struct message {
   long size = 0;  // bytes received; 0: end of file; below zero: minus errno
@@ -125,6 +129,9 @@ int send(int fd, std::initializer_list<std::span<const std::byte>> parts,
          std::span<const int> descriptors = {}) noexcept;
 message receive(int fd, std::span<std::byte> buffer) noexcept;
 message receive_now(int fd, std::span<std::byte> buffer) noexcept;  // -EAGAIN if there is none
+/// As receive() and receive_now(), into at most four parts, one after the other.
+message receive_parts(int fd, std::initializer_list<std::span<std::byte>> parts) noexcept;
+message receive_parts_now(int fd, std::initializer_list<std::span<std::byte>> parts) noexcept;
 /// As receive(), for the answer to what was sent: a next answer must not be taken for this one, so if even several
 /// tries fail (the kernel has no memory), the socket is shut down. Its size is never below zero: 0 is the end.
 message receive_answer(int fd, std::span<std::byte> buffer) noexcept;
@@ -132,6 +139,43 @@ message receive_answer(int fd, std::span<std::byte> buffer) noexcept;
 int send_now(int fd, std::initializer_list<std::span<const std::byte>> parts,
              std::span<const int> descriptors = {}) noexcept;
 void shut_down(int fd) noexcept;  // both ways: the peer sees its end
+bool hung_up(int fd) noexcept;    // the peer is gone
+// Of a stream, TCP or unix. No SIGPIPE.
+long receive_bytes(int fd, std::span<std::byte>) noexcept;      // waits until all of them are there, or the end
+long receive_bytes_now(int fd, std::span<std::byte>) noexcept;  // what is there; -EAGAIN: nothing; 0: the end
+long send_bytes(int fd, std::initializer_list<std::span<const std::byte>> parts) noexcept;      // how many were sent
+long send_bytes_now(int fd, std::initializer_list<std::span<const std::byte>> parts) noexcept;  // the same; -EAGAIN
+
+// ---- addresses: src/os/network.cpp --------------------------------------------------------------------------------
+/// A socket address of any kind.
+struct endpoint {
+  alignas(8) std::array<std::byte, 128> bytes{};
+  unsigned size = 0;
+  bool of_unix() const noexcept;
+};
+/// Those of a host's name or number: 0, or a code of getaddrinfo(). Blocks: as long as the system's resolver.
+int resolve(const std::string& host, const std::string& port, bool to_listen, std::vector<endpoint>& found);
+std::string resolve_error(int code);
+/// `name` is a path, or '@' and an abstract name, or only '@', for one that the kernel chooses. -ENAMETOOLONG.
+int unix_endpoint(const std::string& name, endpoint& made) noexcept;
+constexpr std::size_t most_unix_name = 107;
+/// A socket that listens: of streams for TCP, of packets, for this user alone, for unix. Never blocks an accept.
+int listen_at(const endpoint&, int backlog) noexcept;
+int accept_now(int listening) noexcept;  // -EAGAIN: nobody is there
+int local_port(int fd) noexcept;
+std::string local_name(int fd);                                          // of a unix socket, as unix_endpoint() has it
+int connect_unix(const endpoint&, clock::time_point deadline) noexcept;  // -EAGAIN at the deadline
+int connect_tcp(const endpoint&, clock::time_point deadline) noexcept;   // -ETIMEDOUT at the deadline
+int tune_stream(int fd) noexcept;   // what is sent goes at once; a peer that vanished is noticed
+long peer_user(int fd) noexcept;    // of a unix socket: the user id
+long send_buffer(int fd) noexcept;  // of a stream: how many bytes it may hold
+long unsent(int fd) noexcept;       // how many it holds
+/// The folder of that path, locked until the descriptor is closed; negative if it cannot be.
+int lock_folder_of(const std::string& path) noexcept;
+bool nobody_is_at(const endpoint&) noexcept;  // of unix: there is a file, and no socket that it belongs to
+bool is_socket_file(const std::string& path) noexcept;
+std::uint64_t file_number(const std::string& path) noexcept;  // 0: there is none
+void remove_file(const std::string& path) noexcept;
 
 // ---- processes ----------------------------------------------------------------------------------------------------
 pid_t own_pid() noexcept;

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -33,11 +34,24 @@ int keep_pair(const int made[2], std::array<file_descriptor, 2>& ends) noexcept 
 
 }  // namespace
 
-int socket_pair(std::array<file_descriptor, 2>& ends) noexcept {
+namespace {
+
+int pair_of(int type, std::array<file_descriptor, 2>& ends) noexcept {
   if (const int e = injected()) return -e;
   int made[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, made) != 0) return -errno;
+  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, made) != 0) return -errno;
   return keep_pair(made, ends);
+}
+
+}  // namespace
+
+int socket_pair(std::array<file_descriptor, 2>& ends) noexcept { return pair_of(SOCK_SEQPACKET, ends); }
+
+int stream_pair(std::array<file_descriptor, 2>& ends) noexcept { return pair_of(SOCK_STREAM, ends); }
+
+bool is_socket(int fd) noexcept {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
 int pipe_pair(std::array<file_descriptor, 2>& ends) noexcept {
@@ -55,10 +69,12 @@ int tell_sender(int fd) noexcept {
 
 namespace {
 
+constexpr std::size_t most_parts = 4;
+
 int send_with(int flags, int fd, std::initializer_list<std::span<const std::byte>> parts,
               std::span<const int> descriptors) noexcept {
   if (const int e = injected()) return -e;
-  std::array<iovec, 4> vectors{};
+  std::array<iovec, most_parts> vectors{};
   std::size_t count = 0;
   for (const auto& bytes : parts) {
     if (count == vectors.size()) return -EINVAL;
@@ -118,18 +134,23 @@ void take_descriptors(const cmsghdr& c, message& got) noexcept {
   }
 }
 
-message receive_with(int flags, int fd, std::span<std::byte> buffer) noexcept {
+message receive_with(int flags, int fd, std::initializer_list<std::span<std::byte>> parts) noexcept {
   message got;
   if (const int e = injected()) {
     got.size = -e;
     return got;
   }
-  iovec part{buffer.data(), buffer.size()};
+  std::array<iovec, most_parts> vectors;
+  std::size_t count = 0;
+  for (const auto& part : parts) {
+    if (count < vectors.size()) vectors[count++] = {part.data(), part.size()};
+  }
+  // Only what the kernel writes of it is read.
   alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * most_descriptors) + CMSG_SPACE(sizeof(ucred))>
       control;  // the kernel says how much of it counts
   msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
+  header.msg_iov = vectors.data();
+  header.msg_iovlen = count;
   header.msg_control = control.data();
   header.msg_controllen = control.size();
   do {
@@ -159,9 +180,17 @@ message receive_with(int flags, int fd, std::span<std::byte> buffer) noexcept {
 
 }  // namespace
 
-message receive(int fd, std::span<std::byte> buffer) noexcept { return receive_with(0, fd, buffer); }
+message receive(int fd, std::span<std::byte> buffer) noexcept { return receive_with(0, fd, {buffer}); }
 
-message receive_now(int fd, std::span<std::byte> buffer) noexcept { return receive_with(MSG_DONTWAIT, fd, buffer); }
+message receive_now(int fd, std::span<std::byte> buffer) noexcept { return receive_with(MSG_DONTWAIT, fd, {buffer}); }
+
+message receive_parts(int fd, std::initializer_list<std::span<std::byte>> parts) noexcept {
+  return receive_with(0, fd, parts);
+}
+
+message receive_parts_now(int fd, std::initializer_list<std::span<std::byte>> parts) noexcept {
+  return receive_with(MSG_DONTWAIT, fd, parts);
+}
 
 message receive_answer(int fd, std::span<std::byte> buffer) noexcept {
   message got = receive(fd, buffer);
@@ -175,5 +204,45 @@ message receive_answer(int fd, std::span<std::byte> buffer) noexcept {
 }
 
 void shut_down(int fd) noexcept { ::shutdown(fd, SHUT_RDWR); }
+
+namespace {
+
+long receive_stream(int flags, int fd, std::span<std::byte> bytes) noexcept {
+  if (const int e = injected()) return -e;
+  ssize_t got = 0;
+  do got = ::recv(fd, bytes.data(), bytes.size(), flags);
+  while (got < 0 && errno == EINTR);
+  return got < 0 ? -errno : got;
+}
+
+long send_stream(int flags, int fd, std::initializer_list<std::span<const std::byte>> parts) noexcept {
+  if (const int e = injected()) return -e;
+  std::array<iovec, most_parts> vectors;
+  std::size_t count = 0;
+  for (const auto& part : parts) {
+    if (count < vectors.size()) vectors[count++] = {const_cast<std::byte*>(part.data()), part.size()};
+  }
+  msghdr header{};
+  header.msg_iov = vectors.data();
+  header.msg_iovlen = count;
+  ssize_t sent = 0;
+  do sent = ::sendmsg(fd, &header, MSG_NOSIGNAL | flags);
+  while (sent < 0 && errno == EINTR);
+  return sent < 0 ? -errno : sent;
+}
+
+}  // namespace
+
+long receive_bytes(int fd, std::span<std::byte> bytes) noexcept { return receive_stream(MSG_WAITALL, fd, bytes); }
+
+long receive_bytes_now(int fd, std::span<std::byte> bytes) noexcept { return receive_stream(MSG_DONTWAIT, fd, bytes); }
+
+long send_bytes(int fd, std::initializer_list<std::span<const std::byte>> parts) noexcept {
+  return send_stream(0, fd, parts);
+}
+
+long send_bytes_now(int fd, std::initializer_list<std::span<const std::byte>> parts) noexcept {
+  return send_stream(MSG_DONTWAIT, fd, parts);
+}
 
 }  // namespace tandem::os

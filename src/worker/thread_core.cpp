@@ -2,6 +2,7 @@
 
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <future>
 #include <limits>
 
@@ -58,6 +59,9 @@ __attribute__((no_sanitize("undefined"))) void thread_core::execute() {
       self.release();
       worker::current_unit() = nullptr;
       if (self.ended_.exchange(1, std::memory_order_acq_rel) == 2) os::futex_wake_all(self.ended_);
+      // Whoever watches from now on sees that it has ended.
+      const std::lock_guard lock(self.watching_);
+      for (const int event : self.events_) os::signal_event(event);
     }
   } const end{*this};
   status_ = exit_status::make(ending::exited);
@@ -70,6 +74,17 @@ __attribute__((no_sanitize("undefined"))) void thread_core::execute() {
     error_ = std::current_exception();
     status_ = exit_status::make(ending::threw);
   }
+}
+
+void thread_core::watch(int event) {
+  const std::lock_guard lock(watching_);
+  if (ended()) return os::signal_event(event);
+  events_.push_back(event);
+}
+
+void thread_core::unwatch(int event) noexcept {
+  const std::lock_guard lock(watching_);
+  events_.erase(std::remove(events_.begin(), events_.end(), event), events_.end());
 }
 
 pid_t thread_core::id() const noexcept {

@@ -55,6 +55,12 @@ TEST_F(examples, shared_memory) {
   EXPECT_EQ(done.out, "4 parts, sum 333332833333500000, last 999998000001\nread 144\n");
 }
 
+TEST_F(examples, asio) {
+  const auto done = run({EXAMPLE_ASIO});
+  EXPECT_EQ(done.code, 0) << done.err;
+  EXPECT_EQ(done.out, "1 is odd\n2 is even\n3 is odd\n");
+}
+
 TEST_F(examples, stop) {
   const ran done = run({EXAMPLE_STOP});
   EXPECT_EQ(done.code, 0);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include <tandem/crash_report.hpp>
 #include <tandem/detail/export.hpp>
@@ -36,6 +37,9 @@ class TANDEM_EXPORT thread_core : public unit {
   void leave_the_value_once();            // std::future_error the second time
   [[noreturn]] void rethrow();            // what the function threw, or worker_exited
   bool of_this_process() const noexcept;
+  /// The eventfd is signalled once the thread has ended.
+  void watch(int event);
+  void unwatch(int event) noexcept;
 
   worker_info describe() const override;
   bool active() const noexcept override { return !ended(); }
@@ -62,6 +66,8 @@ class TANDEM_EXPORT thread_core : public unit {
   std::atomic<bool> value_taken_{false};
   std::mutex sourcing_;
   std::optional<tandem::stop_source> source_;
+  std::mutex watching_;
+  std::vector<int> events_;  // of those who watch
   unsigned epoch_;
 };
 

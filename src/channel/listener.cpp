@@ -1,0 +1,326 @@
+#include "channel/listener.hpp"
+
+#include <cerrno>
+#include <set>
+#include <stdexcept>
+
+#include <tandem/error.hpp>
+
+#include "channel/waiting.hpp"
+
+namespace tandem::detail {
+
+using channel::line;
+using channel::reception;
+
+namespace {
+
+/// Where the listeners of this program are: of tcp the port says enough.
+struct own_addresses {
+  std::mutex mutex;
+  std::multiset<std::string> places;
+};
+own_addresses& own() {
+  static auto* const made = new own_addresses;  // never destroyed: static listeners may outlive it
+  return *made;
+}
+std::string place_of(const channel::address& a) { return a.is_unix ? a.name : a.port; }
+
+}  // namespace
+
+bool is_own_listener(const channel::address& a) {
+  const std::lock_guard lock(own().mutex);
+  return own().places.contains(place_of(a));
+}
+
+// ---- beginning and end --------------------------------------------------------------------------------------------
+
+listener_core::listener_core(const std::string& address, socket_options options)
+    : address_(channel::parse_address(address)),
+      options_(std::move(options)),
+      listens_at_(address),
+      owner_(os::own_pid()) {
+  channel::require_crypto(options_);
+  if (options_.tls) {
+    if (address_.is_unix)
+      throw std::invalid_argument("tandem: .tls is for tcp:// only: what goes over unix: leaves no machine");
+    tls_ = channel::make_tls_context(*options_.tls, true);
+  }
+  poll_ = file_descriptor(static_cast<int>(os::check(os::make_poll(), "epoll_create1")));
+  news_ = file_descriptor(static_cast<int>(os::check(os::make_event(), "eventfd")));
+  listen(channel::endpoints_of(address_, true).front());
+  os::check(os::poll_add(poll_.get(), socket_.get()), "epoll_ctl");
+  os::check(os::poll_add(poll_.get(), news_.get()), "epoll_ctl");
+  const std::lock_guard lock(own().mutex);
+  own().places.insert(place_of(channel::parse_address(listens_at_)));
+}
+
+void listener_core::listen(const os::endpoint& at) {
+  if (address_.is_path()) return listen_at_path(at);
+  const int fd = os::listen_at(at, options_.backlog);
+  if (fd < 0) os::throw_failed("bind", -fd, "nothing listens at " + address_.text);
+  socket_ = file_descriptor(fd);
+  if (address_.is_unix) {
+    listens_at_ = "unix:" + os::local_name(fd);
+  } else {
+    listens_at_ = channel::tcp_text(address_.host, static_cast<int>(os::check(os::local_port(fd), "getsockname")));
+  }
+}
+
+// Two programs that find the same stale file take turns: else the second would remove the file of the first.
+void listener_core::listen_at_path(const os::endpoint& at) {
+  const file_descriptor folder(os::lock_folder_of(address_.name));
+  int fd = os::listen_at(at, options_.backlog);
+  if (fd == -EADDRINUSE && os::is_socket_file(address_.name) && os::nobody_is_at(at)) {
+    os::remove_file(address_.name);
+    fd = os::listen_at(at, options_.backlog);
+  }
+  if (fd < 0) {
+    os::throw_failed("bind", -fd,
+                     fd == -EADDRINUSE ? "somebody listens at " + address_.text + ", or the file is no socket"
+                                       : "nothing listens at " + address_.text);
+  }
+  socket_ = file_descriptor(fd);
+  file_ = os::file_number(address_.name);
+}
+
+listener_core::~listener_core() { close(); }
+
+void listener_core::close() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (closed_.exchange(true)) return;
+  // Under the lock of the folder nobody puts another file there between the look and the removal.
+  if (address_.is_path() && owner_ == os::own_pid()) {
+    const file_descriptor folder(os::lock_folder_of(address_.name));
+    if (os::file_number(address_.name) == file_) os::remove_file(address_.name);
+  }
+  {
+    const std::lock_guard places(own().mutex);
+    const auto found = own().places.find(place_of(channel::parse_address(listens_at_)));
+    if (found != own().places.end()) own().places.erase(found);
+  }
+  for (const auto& [fd, client] : shaking_) os::poll_remove(poll_.get(), fd);
+  shaking_.clear();
+  done_.clear();
+  failed_.clear();
+  os::poll_remove(poll_.get(), socket_.get());
+  socket_ = {};
+  os::signal_event(news_.get());  // wakes all that wait, and is never drained again
+}
+
+std::string listener_core::address() const { return listens_at_; }
+
+int listener_core::native_handle() const noexcept { return closed_.load() ? -1 : poll_.get(); }
+
+// ---- accepting ----------------------------------------------------------------------------------------------------
+
+std::optional<channel_end> listener_core::accept(channel_types types, clock::time_point deadline) {
+  if (types.handles && !address_.is_unix) {
+    throw std::invalid_argument(
+        "tandem: descriptors and other handles cannot cross a TCP connection: they belong to one machine; use unix:");
+  }
+  for (;;) {
+    clock::time_point until = deadline;
+    {
+      const std::lock_guard lock(mutex_);
+      if (closed_.load()) throw closed("tandem: this listener was closed");
+      step();
+      if (auto client = take_outcome()) return welcome(std::move(**client), types);
+      until = std::min(deadline, next_deadline_);
+    }
+    if (!channel::wait_until_readable(poll_.get(), until) && clock::now() >= deadline) return std::nullopt;
+  }
+}
+
+// A client, or throws what became of one.
+std::optional<std::unique_ptr<reception>> listener_core::take_outcome() {
+  std::exception_ptr failure;
+  std::unique_ptr<reception> client;
+  if (!failed_.empty()) {
+    failure = failed_.front();
+    failed_.pop_front();
+  } else if (!done_.empty()) {
+    client = std::move(done_.front());
+    done_.pop_front();
+  }
+  tell();
+  if (failure) std::rethrow_exception(failure);
+  if (!client) return std::nullopt;
+  return client;
+}
+
+channel_end listener_core::welcome(reception&& client, channel_types types) {
+  const bool fit = client.client().sends == types.receives && client.client().receives == types.sends;
+  channel::packet_options options;
+  options.most_bytes = options_.max_message_bytes;
+  auto core = std::move(client).conclude(fit, options);
+  if (!core) {
+    throw broken_connection(
+        "tandem: a client sends and receives messages of other types: accept<Send, Receive>() names them from this "
+        "side, "
+        "connect<Send, Receive>() from the other");
+  }
+  return channel_end(std::move(core));
+}
+
+// The eventfd is readable while there is an outcome.
+void listener_core::tell() {
+  const bool has = !done_.empty() || !failed_.empty();
+  if (has == has_outcome_.exchange(has)) return;
+  if (has) {
+    os::signal_event(news_.get());
+  } else {
+    std::array<std::byte, 8> count;
+    os::read_some(news_.get(), count);
+  }
+}
+
+void listener_core::step() {
+  constexpr int most_at_once = 256;  // then the caller has its turn
+  for (int i = 0; i < most_at_once; ++i) {
+    const int fd = os::poll_now(poll_.get());
+    if (fd < 0) break;
+    if (fd == socket_.get()) {
+      take_clients();
+    } else if (fd == news_.get()) {
+      break;  // an outcome is waiting: first things first
+    } else {
+      go_on(fd);
+    }
+  }
+  drop_late_ones();
+  tell();
+}
+
+void listener_core::take_clients() {
+  constexpr int most_at_once = 64;
+  for (int i = 0; i < most_at_once; ++i) {
+    const int fd = os::accept_now(socket_.get());
+    if (fd == -EAGAIN) return;
+    if (fd < 0) os::throw_failed("accept4", -fd);
+    try {
+      admit(file_descriptor(fd));
+    } catch (const tandem::error&) {
+      failed_.push_back(std::current_exception());
+    }
+  }
+}
+
+void listener_core::admit(file_descriptor socket) {
+  if (address_.is_unix && !options_.any_user) {
+    const long user = os::check(os::peer_user(socket.get()), "getsockopt(SO_PEERCRED)");
+    if (user != static_cast<long>(os::own_user())) {
+      throw authentication_failed("tandem: a client of the user " + std::to_string(user) +
+                                  " was refused: .any_user lets others in");
+    }
+  }
+  const clock::time_point deadline = deadline_after(options_.handshake_deadline);
+  const int fd = socket.get();
+  std::unique_ptr<reception> client;
+  if (address_.is_unix) {
+    client = std::make_unique<reception>(line(std::move(socket)), nullptr, options_.key, deadline);
+  } else {
+    os::check(os::tune_stream(fd), "setsockopt");
+    if (tls_) {
+      auto bytes = channel::make_tls(tls_, std::move(socket), {});
+      channel::tls_bytes* const tls = bytes.get();
+      client = std::make_unique<reception>(line(std::move(bytes)), tls, options_.key, deadline);
+    } else {
+      client = std::make_unique<reception>(line(std::make_unique<channel::plain_bytes>(std::move(socket))), nullptr,
+                                           options_.key, deadline);
+    }
+  }
+  if (client->step()) {
+    done_.push_back(std::move(client));
+    return;
+  }
+  os::check(os::poll_add(poll_.get(), fd), "epoll_ctl");
+  next_deadline_ = std::min(next_deadline_, deadline);
+  shaking_.emplace(fd, std::move(client));
+}
+
+void listener_core::go_on(int descriptor) {
+  const auto found = shaking_.find(descriptor);
+  if (found == shaking_.end()) return;
+  try {
+    if (!found->second->step()) return;
+    done_.push_back(std::move(found->second));
+  } catch (const tandem::error&) {
+    failed_.push_back(std::current_exception());
+  }
+  os::poll_remove(poll_.get(), descriptor);
+  shaking_.erase(found);
+}
+
+void listener_core::drop_late_ones() {
+  if (next_deadline_ == os::never) return;
+  const clock::time_point current = clock::now();
+  if (current < next_deadline_) return;
+  next_deadline_ = os::never;
+  for (auto at = shaking_.begin(); at != shaking_.end();) {
+    if (at->second->deadline() > current) {
+      next_deadline_ = std::min(next_deadline_, at->second->deadline());
+      ++at;
+      continue;
+    }
+    os::poll_remove(poll_.get(), at->first);
+    at = shaking_.erase(at);
+  }
+}
+
+bool listener_core::ready() {
+  const std::lock_guard lock(mutex_);
+  if (closed_.load()) return true;
+  step();
+  return has_outcome_.load();
+}
+
+wait_state listener_core::look() const noexcept { return {poll_.get(), closed_.load() || has_outcome_.load(), true}; }
+
+}  // namespace tandem::detail
+
+namespace tandem {
+
+listener::listener(std::string address, socket_options options)
+    : core_(std::make_shared<detail::listener_core>(address, std::move(options))) {}
+listener::listener(listener&&) noexcept = default;
+listener& listener::operator=(listener&& other) noexcept {
+  if (this != &other) {
+    close();
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+listener::~listener() { close(); }
+
+std::string listener::address() const {
+  if (!core_) throw closed("tandem: this listener was moved from");
+  return core_->address();
+}
+
+void listener::close() noexcept {
+  if (core_) core_->close();
+}
+
+int listener::native_handle() const noexcept { return core_ ? core_->native_handle() : -1; }
+
+std::optional<detail::channel_end> listener::accept_end(detail::channel_types types, clock::time_point deadline) {
+  const std::shared_ptr<detail::listener_core> core = core_;
+  if (!core) throw closed("tandem: this listener was moved from");
+  return core->accept(types, deadline);
+}
+
+detail::wait_entry detail::waiting<listener>::of(const listener& l) {
+  return {&l,
+          [](const void* h) {
+            const auto& core = static_cast<const listener*>(h)->core_;
+            return core ? core->look() : wait_state{-1, true};
+          },
+          [](const void* h) {
+            const auto& core = static_cast<const listener*>(h)->core_;
+            return !core || core->ready();
+          },
+          nullptr, nullptr};
+}
+
+}  // namespace tandem

@@ -1,0 +1,65 @@
+#pragma once
+// Listening: many clients shake hands side by side, in whichever threads are in accept() just then.
+#include <atomic>
+#include <deque>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include <tandem/socket.hpp>
+
+#include "channel/address.hpp"
+#include "channel/handshake.hpp"
+
+namespace tandem::detail {
+
+class listener_core {
+ public:
+  listener_core(const std::string& address, socket_options options);
+  listener_core(const listener_core&) = delete;
+  listener_core& operator=(const listener_core&) = delete;
+  ~listener_core();
+
+  std::string address() const;
+  std::optional<channel_end> accept(channel_types types, clock::time_point deadline);
+  void close() noexcept;
+  int native_handle() const noexcept;
+  bool ready();
+  wait_state look() const noexcept;
+
+ private:
+  void listen(const os::endpoint&);
+  void listen_at_path(const os::endpoint&);
+  void step();
+  void take_clients();
+  void admit(file_descriptor socket);
+  void go_on(int descriptor);
+  void drop_late_ones();
+  void tell();
+  std::optional<std::unique_ptr<channel::reception>> take_outcome();
+  channel_end welcome(channel::reception&& client, channel_types types);
+
+  const channel::address address_;
+  const socket_options options_;
+  std::string listens_at_;  // with the port or name that was chosen
+  std::uint64_t file_ = 0;  // of unix:/path: the number of its file
+  const pid_t owner_;
+  std::shared_ptr<channel::tls_context> tls_;
+  file_descriptor poll_;  // all of the following, and the sockets of those who shake hands
+  file_descriptor news_;  // readable while there is an outcome that nobody took
+  file_descriptor socket_;
+  std::atomic<bool> closed_{false};
+  std::atomic<bool> has_outcome_{false};
+  std::mutex mutex_;  // of what follows; never held while anybody waits
+  std::map<int, std::unique_ptr<channel::reception>> shaking_;
+  clock::time_point next_deadline_ = os::never;
+  std::deque<std::unique_ptr<channel::reception>> done_;
+  std::deque<std::exception_ptr> failed_;
+};
+
+/// True if a listener of this program is at that address.
+bool is_own_listener(const channel::address&);
+
+}  // namespace tandem::detail

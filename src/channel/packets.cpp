@@ -1,0 +1,394 @@
+#include "channel/packets.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <stdexcept>
+
+#include <tandem/detail/channel_values.hpp>
+#include <tandem/error.hpp>
+#include <tandem/transfer.hpp>
+
+#include "channel/staging.hpp"
+#include "channel/waiting.hpp"
+
+namespace tandem::channel {
+
+namespace {
+
+std::span<const std::byte> bytes_of(const frame& f) { return std::as_bytes(std::span(&f, 1)); }
+
+[[noreturn]] void throw_died_inside() {
+  throw broken_connection("tandem: the sender died while it sent this message, which is lost");
+}
+
+[[noreturn]] void throw_no_receiver() {
+  throw broken_connection("tandem: nobody is left who could receive this message");
+}
+
+[[noreturn]] void throw_too_large(std::size_t bytes, std::size_t room) {
+  throw std::length_error("tandem: the message has " + std::to_string(bytes) + " bytes, and there is room for " +
+                          std::to_string(room) + "; it waits for the next call");
+}
+
+[[noreturn]] void throw_lost_handles() {
+  os::throw_failed("recvmsg", EMFILE, "no descriptor was free for what came with a message; the message is lost");
+}
+
+}  // namespace
+
+struct packets::packet {
+  frame head = {};
+  staging memory = {};
+  std::size_t bytes = 0;  // after the frame
+  std::vector<file_descriptor> descriptors = {};
+};
+
+packets::packets(file_descriptor socket, packet_options options)
+    : socket_(std::move(socket)),
+      most_bytes_(options.most_bytes),
+      answer_(options.first_answer),
+      welcome_deadline_(options.welcome_deadline) {}
+
+// ---- sending ------------------------------------------------------------------------------------------------------
+
+bool packets::send(const outgoing& o, clock::time_point deadline) {
+  const std::size_t total = o.head.size() + o.body.size();
+  check_size(total, most_bytes_);
+  if (awaits()) require_answer();
+  if (total > most_in_packet || o.handles.size() > os::most_descriptors) return send_apart(o, deadline);
+  frame f;
+  f.bytes = total;
+  f.handles = o.handles.size();
+  std::array<int, os::most_descriptors> descriptors;
+  for (std::size_t i = 0; i < o.handles.size(); ++i) descriptors[i] = o.handles[i].get();
+  return send_packet(f, o, std::span(descriptors).first(o.handles.size()), deadline);
+}
+
+bool packets::send_packet(const frame& f, const outgoing& o, std::span<const int> descriptors,
+                          clock::time_point deadline) {
+  for (;;) {
+    const int failed = deadline == os::never ? os::send(socket_.get(), {bytes_of(f), o.head, o.body}, descriptors)
+                                             : os::send_now(socket_.get(), {bytes_of(f), o.head, o.body}, descriptors);
+    if (failed == 0) return true;
+    if (failed == -EPIPE || failed == -ECONNRESET) throw_no_receiver();
+    // Also without a deadline, if the program made the descriptor non-blocking.
+    if (failed != -EAGAIN) os::throw_failed("sendmsg", -failed);
+    if (!wait_until_writable(socket_.get(), deadline)) return false;
+  }
+}
+
+namespace {
+
+/// A socket with the handles in it, packet by packet: nobody writes to it any more.
+file_descriptor box_of(std::span<const file_descriptor> handles) {
+  std::array<file_descriptor, 2> ends;
+  os::check(os::socket_pair(ends), "socketpair");
+  std::array<int, os::most_descriptors> lot;
+  const std::byte mark{};
+  while (!handles.empty()) {
+    const std::size_t count = std::min(handles.size(), lot.size());
+    for (std::size_t i = 0; i < count; ++i) lot[i] = handles[i].get();
+    const int failed = os::send_now(ends[0].get(), {std::span(&mark, 1)}, std::span(lot).first(count));
+    if (failed != 0) {
+      os::throw_failed("sendmsg", failed == -EAGAIN ? ENOBUFS : -failed, "a message has more handles than can be sent");
+    }
+    handles = handles.subspan(count);
+  }
+  return std::move(ends[1]);
+}
+
+std::vector<file_descriptor> unbox(const file_descriptor& box, std::size_t count) {
+  std::vector<file_descriptor> handles;
+  while (handles.size() < count) {
+    std::byte mark{};
+    os::message lot = os::receive_parts_now(box.get(), {std::span(&mark, 1)});
+    if (lot.descriptors_lost) throw_lost_handles();
+    if (lot.size != 1 || lot.descriptors.empty())
+      throw broken_connection("tandem: a message came without all of its handles");
+    handles.insert(handles.end(), std::make_move_iterator(lot.descriptors.begin()),
+                   std::make_move_iterator(lot.descriptors.end()));
+  }
+  return handles;
+}
+
+/// A sealed memfd that holds the message.
+file_descriptor memory_of(const outgoing& o) {
+  const std::size_t total = o.head.size() + o.body.size();
+  file_descriptor file(static_cast<int>(os::check(os::anonymous_file("tandem message", total), "memfd_create")));
+  os::check(os::write_at(file.get(), o.head, 0), "pwrite");
+  os::check(os::write_at(file.get(), o.body, o.head.size()), "pwrite");
+  return file;
+}
+
+}  // namespace
+
+bool packets::send_apart(const outgoing& o, clock::time_point deadline) {
+  frame f;
+  f.bytes = o.head.size() + o.body.size();
+  f.handles = o.handles.size();
+  const bool large = f.bytes > most_in_packet;
+  std::vector<int> descriptors;
+  descriptors.reserve(os::most_descriptors);
+  file_descriptor box;
+  if (o.handles.size() + (large ? 1 : 0) > os::most_descriptors) {
+    box = box_of(o.handles);
+    f.apart |= handles_apart;
+    descriptors.push_back(box.get());
+  } else {
+    for (const file_descriptor& handle : o.handles) descriptors.push_back(handle.get());
+  }
+  if (!large) return send_packet(f, o, descriptors, deadline);
+
+  f.apart |= payload_apart;
+  if (deadline != os::never) {
+    const file_descriptor memory = memory_of(o);
+    descriptors.push_back(memory.get());
+    return send_packet(f, {}, descriptors, deadline);
+  }
+  std::array<file_descriptor, 2> stream;
+  os::check(os::stream_pair(stream), "socketpair");
+  descriptors.push_back(stream[1].get());
+  send_packet(f, {}, descriptors, deadline);
+  stream[1] = {};  // only the receiver has it now, so that its end is seen
+  write_payload(stream[0].get(), o);
+  return true;
+}
+
+void packets::write_payload(int stream, const outgoing& o) {
+  std::span<const std::byte> head = o.head;
+  std::span<const std::byte> body = o.body;
+  while (!head.empty() || !body.empty()) {
+    const long sent = os::send_bytes(stream, {head, body});
+    if (sent == -EPIPE || sent == -ECONNRESET) {
+      // Who took the message is gone, or threw it away: it was received. Unless nobody ever can.
+      if (os::hung_up(socket_.get())) throw_no_receiver();
+      return;
+    }
+    if (sent < 0) os::throw_failed("sendmsg", static_cast<int>(-sent), "the message was sent in part, and is lost");
+    const auto n = static_cast<std::size_t>(sent);
+    const std::size_t of_head = std::min(n, head.size());
+    head = head.subspan(of_head);
+    body = body.subspan(n - of_head);
+  }
+}
+
+// ---- receiving ----------------------------------------------------------------------------------------------------
+
+arrival packets::receive(sink& into, clock::time_point deadline) {
+  if (has_begun_.load(std::memory_order_acquire)) {  // pairs with the release store of keep()
+    std::unique_lock lock(mutex_);
+    if (!begun_.empty()) {
+      begun_message m = std::move(begun_.front());
+      begun_.pop_front();
+      has_begun_.store(!begun_.empty(), std::memory_order_release);
+      lock.unlock();
+      return finish(std::move(m), into, deadline, true);
+    }
+  }
+  for (;;) {
+    packet p;
+    const arrival came = next_packet(p, into, deadline);
+    if (came == arrival::closed && awaits()) throw_hung_up();
+    if (came != arrival::message) return came;
+    if (take_answer(p.head)) continue;
+    return deliver(p, into, deadline);
+  }
+}
+
+// none at the deadline; closed at the end.
+arrival packets::next_packet(packet& p, sink& into, clock::time_point deadline) {
+  const bool waits = awaits();
+  if (waits) require_answer();
+  const clock::time_point until = waits ? std::min(deadline, welcome_deadline_) : deadline;
+  os::message got;
+  for (;;) {
+    const std::initializer_list<std::span<std::byte>> parts = {std::as_writable_bytes(std::span(&p.head, 1)),
+                                                               into.direct(), p.memory.all()};
+    got = until == os::never ? os::receive_parts(socket_.get(), parts) : os::receive_parts_now(socket_.get(), parts);
+    if (got.size == -ECONNRESET) continue;  // told once, of a peer that left before it read all; what it sent follows
+    if (got.size != -EAGAIN) break;
+    if (wait_until_readable(socket_.get(), until)) continue;
+    if (waits) require_answer();
+    return arrival::none;
+  }
+  if (got.size == 0) return arrival::closed;
+  if (got.size == -EMSGSIZE) throw broken_connection("tandem: what came is no message of tandem: it is too large");
+  if (got.size < 0) os::throw_failed("recvmsg", static_cast<int>(-got.size));
+  if (static_cast<std::size_t>(got.size) < sizeof(frame)) p.head.magic = 0;
+  check_frame(p.head, most_bytes_);
+  if (got.descriptors_lost) throw_lost_handles();
+  p.bytes = static_cast<std::size_t>(got.size) - sizeof(frame);
+  p.descriptors = std::move(got.descriptors);
+  return arrival::message;
+}
+
+arrival packets::deliver(packet& p, sink& into, clock::time_point deadline) {
+  const bool boxed = (p.head.apart & handles_apart) != 0;
+  const bool streamed = (p.head.apart & payload_apart) != 0;
+  if (p.descriptors.size() != (boxed ? 1 : p.head.handles) + (streamed ? 1 : 0) ||
+      p.bytes != (streamed ? 0 : p.head.bytes)) {
+    throw broken_connection("tandem: a message came that is not what its first bytes say");
+  }
+  begun_message m;
+  m.head = p.head;
+  if (streamed) {
+    m.source = std::move(p.descriptors.back());
+    p.descriptors.pop_back();
+    m.in_memory = !os::is_socket(m.source.get());
+    // A file may claim any size at no cost, and what is not sealed could be cut short while it is read.
+    if (m.in_memory && (!os::sealed_at(m.source.get(), m.head.bytes) ||
+                        os::stored_bytes(m.source.get()) < static_cast<long>(m.head.bytes)))
+      throw broken_connection("tandem: a message came without its bytes");
+  }
+  m.handles = boxed ? unbox(p.descriptors.front(), m.head.handles) : std::move(p.descriptors);
+  if (streamed) return finish(std::move(m), into, deadline, false);
+
+  const std::span<std::byte> direct = into.direct();
+  if (p.bytes <= into.limit()) {
+    into.handles = std::move(m.handles);
+    into.whole(direct.empty() ? p.memory.all().first(p.bytes) : direct.first(p.bytes));
+    return arrival::message;
+  }
+  m.bytes.assign(direct.begin(), direct.end());
+  const auto rest = p.memory.all().first(p.bytes - direct.size());
+  m.bytes.insert(m.bytes.end(), rest.begin(), rest.end());
+  m.filled = p.bytes;
+  keep(std::move(m), false);
+  throw_too_large(p.bytes, into.limit());
+}
+
+arrival packets::finish(begun_message&& m, sink& into, clock::time_point deadline, bool resumed) {
+  const std::size_t total = m.head.bytes;
+  if (total > into.limit()) {
+    keep(std::move(m), resumed);
+    throw_too_large(total, into.limit());
+  }
+  if (m.in_memory || (deadline == os::never && m.filled == 0 && !m.died)) {
+    into.handles = std::move(m.handles);
+    for (std::size_t filled = 0; filled < total;) {
+      const std::span<std::byte> room = into.room(total, filled);
+      const auto wanted = room.first(std::min(room.size(), total - filled));
+      if (m.in_memory) {
+        os::check(os::read_at(m.source.get(), wanted, filled), "pread");
+        filled += wanted.size();
+        continue;
+      }
+      const long n = os::receive_bytes(m.source.get(), wanted);
+      if (n == -EAGAIN) {
+        wait_until_readable(m.source.get(), os::never);
+        continue;
+      }
+      if (n <= 0) throw_died_inside();
+      filled += static_cast<std::size_t>(n);
+    }
+    into.filled();
+    return arrival::message;
+  }
+  m.assemble(deadline);
+  if (m.died) throw_died_inside();
+  if (!m.complete()) {
+    keep(std::move(m), resumed);
+    return arrival::none;
+  }
+  into.handles = std::move(m.handles);
+  into.owned(std::move(m.bytes));
+  return arrival::message;
+}
+
+void begun_message::assemble(clock::time_point deadline) {
+  if (complete() || in_memory || died) return;
+  do {
+    while (!complete()) {
+      const std::span<std::byte> room = detail::grow(bytes, head.bytes, filled);
+      const long n = os::receive_bytes_now(source.get(), room);
+      if (n == -EAGAIN) break;
+      if (n <= 0) {
+        died = true;
+        return;
+      }
+      filled += static_cast<std::size_t>(n);
+    }
+  } while (!complete() && wait_until_readable(source.get(), deadline));
+}
+
+void packets::keep(begun_message&& m, bool resumed) {
+  const std::lock_guard lock(mutex_);
+  if (resumed) {
+    begun_.push_front(std::move(m));
+  } else {
+    begun_.push_back(std::move(m));
+  }
+  has_begun_.store(true, std::memory_order_release);
+}
+
+bool packets::ready() {
+  if (has_begun_.load(std::memory_order_acquire)) {
+    const std::lock_guard lock(mutex_);
+    if (!begun_.empty()) {
+      begun_message& m = begun_.front();
+      m.assemble(os::now);
+      return m.complete() || m.in_memory || m.died;
+    }
+  }
+  if (!awaits()) return ready_now(socket_.get());
+  try {
+    return greet(os::now) && ready_now(socket_.get());
+  } catch (const broken_connection&) {
+    return true;  // receive() says so again
+  } catch (const timed_out&) {
+    return true;
+  }
+}
+
+detail::wait_state packets::look() {
+  if (has_begun_.load(std::memory_order_acquire)) {
+    const std::lock_guard lock(mutex_);
+    if (!begun_.empty()) {
+      const begun_message& m = begun_.front();
+      return {m.source.get(), m.complete() || m.in_memory || m.died, true};
+    }
+  }
+  return {socket_.get(), false, awaits()};
+}
+
+// ---- the listener's answer ----------------------------------------------------------------------------------------
+
+bool packets::take_answer(const frame& f) {
+  if (f.kind == frame_kind::message && !awaits()) return false;
+  auto expected = answer::awaited;
+  const answer came = f.kind == frame_kind::refusal ? answer::refusal : answer::welcome;
+  if (f.kind == frame_kind::message || !answer_.compare_exchange_strong(expected, came))
+    throw broken_connection("tandem: what came is not what a listener of tandem sends");
+  if (came == answer::refusal) throw_refused();
+  return true;
+}
+
+// Throws if it was a refusal, or did not come in time.
+void packets::require_answer() const {
+  if (answer_.load(std::memory_order_relaxed) == answer::refusal) throw_refused();
+  if (clock::now() >= welcome_deadline_ && !ready_now(socket_.get())) throw_no_answer();
+}
+
+bool packets::greet(clock::time_point deadline) {
+  if (!awaits()) return true;
+  require_answer();
+  if (deadline != os::now && !wait_until_readable(socket_.get(), deadline)) return false;
+  detail::bytes_sink nothing;
+  packet p;
+  const arrival came = next_packet(p, nothing, os::now);
+  if (came == arrival::closed) throw_hung_up();
+  return came == arrival::message && take_answer(p.head);
+}
+
+void packets::write(writer& w) {
+  if (!greet(welcome_deadline_)) throw_no_answer();
+  if (has_begun_.load(std::memory_order_acquire)) {
+    throw tandem::error(
+        "tandem: this end holds a message that was received in part, or did not fit; receive it before the end is "
+        "passed on");
+  }
+  w(static_cast<std::uint64_t>(most_bytes_));
+  detail::wire::attach(w, socket_);
+}
+
+}  // namespace tandem::channel

@@ -1,0 +1,85 @@
+#pragma once
+// Messages over a unix socket of packets (SOCK_SEQPACKET). The kernel takes and gives a packet whole, so any number of
+// threads and processes can share both ends without a lock, and one that is killed harms no other.
+//
+// A message that is too large for a packet, or has too many handles, is sent as a packet that holds the frame and the
+// descriptors of where the rest is: a stream of its own, into which the sender writes while the receiver reads; or, where
+// the sender must not wait for that, a sealed memfd. Handles beyond the kernel's number wait in a socket of their own. So
+// here too it is one packet that counts: whoever receives it has the message, and who dies over it costs no other.
+#include <array>
+#include <atomic>
+#include <deque>
+#include <mutex>
+#include <optional>
+
+#include "channel/core.hpp"
+#include "channel/frame.hpp"
+
+namespace tandem::channel {
+
+using detail::arrival;
+using detail::outgoing;
+using detail::sink;
+
+/// A message of which the frame was received, and not yet all of the bytes.
+struct begun_message {
+  frame head = {};
+  std::vector<file_descriptor> handles = {};
+  file_descriptor source = {};  // of the bytes; none if they are all there
+  bool in_memory = false;       // the source is a memfd
+  std::vector<std::byte> bytes = {};
+  std::size_t filled = 0;
+
+  bool died = false;  // the sender, before all of them came
+
+  bool complete() const noexcept { return filled == head.bytes; }
+  /// Takes in what comes until the deadline.
+  void assemble(clock::time_point deadline);
+};
+
+/// Of a listener, to the client.
+enum class answer { welcome, awaited, refusal };
+
+/// What a connection has that goes through a listener.
+struct packet_options {
+  std::size_t most_bytes = no_limit;
+  answer first_answer = answer::welcome;
+  clock::time_point welcome_deadline = os::never;
+};
+
+class packets final : public detail::channel_core {
+ public:
+  explicit packets(file_descriptor socket, packet_options options = {});
+
+  bool send(const outgoing&, clock::time_point deadline) override;
+  arrival receive(sink&, clock::time_point deadline) override;
+  bool ready() override;
+  bool greet(clock::time_point) override;
+  detail::wait_state look() override;
+  int native_handle() const noexcept override { return socket_.get(); }
+  void write(writer&) override;
+
+ private:
+  struct packet;
+
+  bool send_packet(const frame&, const outgoing&, std::span<const int> descriptors, clock::time_point deadline);
+  bool send_apart(const outgoing&, clock::time_point deadline);
+  void write_payload(int stream, const outgoing&);
+  arrival next_packet(packet&, sink&, clock::time_point deadline);
+  arrival deliver(packet&, sink&, clock::time_point deadline);
+  arrival finish(begun_message&&, sink&, clock::time_point deadline, bool resumed);
+  void keep(begun_message&&, bool resumed);
+  void require_answer() const;
+  bool take_answer(const frame&);
+  bool awaits() const noexcept { return answer_.load(std::memory_order_relaxed) != answer::welcome; }
+
+  file_descriptor socket_;
+  const std::size_t most_bytes_;
+  std::atomic<answer> answer_;
+  const clock::time_point welcome_deadline_;
+  std::atomic<bool> has_begun_{false};
+  std::mutex mutex_;  // of what follows
+  std::deque<begun_message> begun_;
+};
+
+}  // namespace tandem::channel

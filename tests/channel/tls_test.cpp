@@ -1,0 +1,141 @@
+// Encrypted connections. The certificates in the folder beside this file are for these tests alone; they end in 2126.
+#include "channel/samples.hpp"
+#include "support/fixture.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace tandem::literals;
+using tandem::connect;
+using tandem::listener;
+using tandem::socket_options;
+using tandem::tls_options;
+using tandem::test::bytes;
+using tandem::test::pattern;
+
+class tls_test : public tandem::test::checked {};
+
+std::filesystem::path file(const char* name) { return std::filesystem::path(TANDEM_TEST_CERTIFICATES) / name; }
+
+tls_options of_server() { return {.certificate = file("server.pem"), .private_key = file("server.key")}; }
+tls_options of_client() { return {.authority = file("authority.pem")}; }
+
+TEST_F(tls_test, carries_messages_of_any_size_both_ways) {
+  for (const char* where : {"tcp://127.0.0.1:0", "tcp://localhost:0", "tcp://[::1]:0"}) {
+    listener l(where, {.tls = of_server()});
+    tandem::process p(
+        [](const std::string& address) {
+          const auto c = connect<bytes>(address, {.tls = of_client()});
+          while (auto got = c.receive_bytes()) c.send_bytes(*got);
+        },
+        l.address());
+    auto c = l.accept<bytes>();
+    for (const std::size_t size : {0UL, 1UL, 16384UL - 24, 16384UL, 64_KiB + 1, 5_MiB}) {
+      const bytes sent = pattern(size);
+      tandem::thread t([&] { c.send_bytes(sent); });
+      EXPECT_TRUE(c.receive_bytes() == sent) << size;
+    }
+    EXPECT_FALSE(c.receive_for(0s));
+    EXPECT_FALSE(c.poll());
+    EXPECT_TRUE(c.try_send(bytes(10)));
+    EXPECT_EQ(tandem::wait_any(std::tie(c)), 0U);
+    EXPECT_EQ(c.receive_for(20s)->size(), 10U);
+    c.close();
+    p.get();
+  }
+}
+
+TEST_F(tls_test, goes_with_a_key) {
+  const socket_options theirs{.key = "secret", .tls = of_server()};
+  listener l("tcp://127.0.0.1:0", theirs);
+  tandem::thread t([&] {
+    EXPECT_THROW(l.accept<int>(), tandem::authentication_failed);
+    return l.accept<int>().receive();
+  });
+  EXPECT_THROW(connect<int>(l.address(), {.key = "another", .tls = of_client()}), tandem::authentication_failed);
+  const auto c = connect<int>(l.address(), {.key = "secret", .tls = of_client()});
+  c.send(5);
+  EXPECT_EQ(t.get(), 5);
+}
+
+TEST_F(tls_test, a_certificate_that_is_not_good_is_refused_on_both_sides) {
+  listener l("tcp://127.0.0.1:0", {.tls = of_server()});
+  listener self_signed("tcp://localhost:0",
+                       {.tls = tls_options{.certificate = file("other.pem"), .private_key = file("other.key")}});
+  const auto refused = [](listener& at, const tls_options& with) {
+    tandem::thread t([&] { EXPECT_THROW(at.accept<int>(), tandem::error); });
+    EXPECT_THROW(connect<int>(at.address(), {.tls = with}), tandem::authentication_failed);
+    t.join();
+  };
+  refused(l, {});  // the system trusts no such authority
+  refused(l, {.authority = file("authority.pem"), .server_name = "example.org"});
+  refused(self_signed, of_client());
+  tandem::thread t([&] { return l.accept<int>().receive(); });
+  const auto c = connect<int>(l.address(), {.tls = of_client()});
+  c.send(1);
+  EXPECT_EQ(t.get(), 1);
+}
+
+TEST_F(tls_test, a_listener_with_an_authority_asks_for_certificates) {
+  auto asking = of_server();
+  asking.authority = file("authority.pem");
+  listener l("tcp://127.0.0.1:0", {.tls = asking});
+  tandem::thread t([&] {
+    EXPECT_THROW(l.accept<int>(), tandem::authentication_failed);
+    return l.accept<int>().receive();
+  });
+  EXPECT_THROW(connect<int>(l.address(), {.tls = of_client()}), tandem::error);
+  auto known = of_client();
+  known.certificate = file("client.pem");
+  known.private_key = file("client.key");
+  const auto c = connect<int>(l.address(), {.tls = known});
+  c.send(2);
+  EXPECT_EQ(t.get(), 2);
+}
+
+TEST_F(tls_test, one_side_alone_fails) {
+  listener encrypted("tcp://127.0.0.1:0", {.tls = of_server(), .handshake_deadline = 500ms});
+  listener plain("tcp://127.0.0.1:0", {.handshake_deadline = 500ms});
+  tandem::thread t([&] { EXPECT_THROW(encrypted.accept<int>(), tandem::broken_connection); });
+  EXPECT_THROW(connect<int>(encrypted.address(), {.handshake_deadline = 500ms}), tandem::error);
+  t.join();
+  tandem::thread t2([&] { EXPECT_THROW(plain.accept<int>(), tandem::broken_connection); });
+  EXPECT_THROW(connect<int>(plain.address(), {.tls = of_client(), .handshake_deadline = 500ms}), tandem::error);
+  t2.join();
+}
+
+TEST_F(tls_test, options_that_cannot_be_are_refused) {
+  EXPECT_THROW(listener("tcp://127.0.0.1:0", {.tls = tls_options{}}), std::invalid_argument);
+  EXPECT_THROW(listener("unix:@", {.tls = of_server()}), std::invalid_argument);
+  EXPECT_THROW(listener("tcp://127.0.0.1:0", {.tls = tls_options{.certificate = "/no/such", .private_key = "/file"}}),
+               tandem::error);
+  EXPECT_THROW(listener("tcp://127.0.0.1:0",
+                        {.tls = tls_options{.certificate = file("server.pem"), .private_key = file("other.key")}}),
+               tandem::error);
+}
+
+TEST_F(tls_test, cannot_go_to_another_process) {
+  listener l("tcp://127.0.0.1:0", {.tls = of_server()});
+  tandem::thread t([&] { return l.accept<int>(); });
+  const auto c = connect<int>(l.address(), {.tls = of_client()});
+  auto [rx, tx] = tandem::make_pipe<tandem::connection<int, int>>();
+  EXPECT_THROW(tx.send(c), tandem::error);
+  t.get();
+}
+
+TEST_F(tls_test, a_peer_that_is_killed_is_told) {
+  listener l("tcp://127.0.0.1:0", {.tls = of_server()});
+  tandem::process p(
+      [](const std::string& address) {
+        const auto c = connect<bytes>(address, {.tls = of_client()});
+        c.send(bytes(50_MiB));
+      },
+      l.address());
+  const auto c = l.accept<bytes>();
+  const int descriptor = c.native_handle();
+  EXPECT_EQ(tandem::wait_any(std::tie(descriptor)), 0U);
+  p.kill();
+  EXPECT_THROW(c.receive(), tandem::broken_connection);
+}
+
+}  // namespace
