@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 
 #include "program.hpp"
 
@@ -94,6 +95,7 @@ TEST_F(compare, creation_refuses_what_was_asked_for_by_name_and_memory_does_not_
 
 TEST_F(compare, creation_tells_a_terminal_how_far_it_is) {
   const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (terminal < 0 && errno == ENOENT) GTEST_SKIP() << "no pseudo-terminals are mounted here";
   ASSERT_GE(terminal, 0);
   ASSERT_EQ(::grantpt(terminal), 0);
   ASSERT_EQ(::unlockpt(terminal), 0);
