@@ -47,4 +47,7 @@ class latch {
   detail::lock_word word_;
 };
 
+template <>
+inline constexpr bool detail::is_of_session<latch> = true;
+
 }  // namespace tandem
