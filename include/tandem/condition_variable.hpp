@@ -124,4 +124,7 @@ class condition_variable {
   detail::lock_word word_{0};
 };
 
+template <>
+inline constexpr bool detail::is_of_session<condition_variable> = true;
+
 }  // namespace tandem

@@ -102,4 +102,11 @@ class recursive_mutex : public timed_mutex {
   std::uint32_t again_ = 0;  // how often its owner has locked it beyond the first time; only its owner looks
 };
 
+template <>
+inline constexpr bool detail::is_of_session<mutex> = true;
+template <>
+inline constexpr bool detail::is_of_session<timed_mutex> = true;
+template <>
+inline constexpr bool detail::is_of_session<recursive_mutex> = true;
+
 }  // namespace tandem

@@ -8,6 +8,7 @@
 #include <tandem/init.hpp>
 #include <tandem/observe.hpp>
 #include <tandem/process.hpp>
+#include <tandem/shared.hpp>
 #include <tandem/stop_source.hpp>
 #include <tandem/sync.hpp>
 #include <tandem/this_worker.hpp>

@@ -74,10 +74,29 @@ int wait_ready(std::span<ready>, clock::time_point deadline = never) noexcept;
 // ---- memory -------------------------------------------------------------------------------------------------------
 int anonymous_file(const char* name, std::size_t bytes) noexcept;  // memfd; bytes > 0: sized, and sealed at that size
 bool sealed_at(int fd, std::size_t bytes) noexcept;                // it is a memfd of that size that cannot be resized
+int huge_file(const char* name) noexcept;        // memfd of huge pages; fails where the machine has none
+int resize(int fd, std::size_t bytes) noexcept;  // -EFBIG past RLIMIT_FSIZE, and no signal
+int keep_size(int fd) noexcept;                  // seals it: a peer that shrinks it would be our SIGBUS
+int keep_contents(int fd) noexcept;              // seals it: no new way to write, for anybody; maps that are stay
+bool size_is_kept(int fd) noexcept;              // false also for what is no memfd
+bool contents_are_kept(int fd) noexcept;
+std::size_t block_bytes(int fd) noexcept;  // of a file of huge pages: one page
+/// Takes the memory now, so that no access is a SIGBUS for the lack of it. In pieces: a signal that comes makes the kernel
+/// begin anew.
 int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept;
+/// Memory with a name: a file in /dev/shm, which is made unless it is there. -EACCES: it is another user's.
+int open_named(const char* name) noexcept;
+bool is_named(int fd, const char* name) noexcept;  // it is what has that name now
+void remove_name(const char* name) noexcept;
+int lock_shared(int fd) noexcept;  // flock(2); waits
+bool lock_alone(int fd) noexcept;  // nobody else has a lock; if not, its own is lost
+/// What this machine, and the control groups of this process, could still give; an estimate.
+std::size_t available_memory(const std::string& proc_self = "/proc/self", const std::string& root = "");
 /// Shared, read and write; nullptr with errno set. `instead_of`: replaces what is mapped there, if it can.
 void* map(int fd, std::size_t offset, std::size_t bytes, void* instead_of = nullptr) noexcept;
+void* map_read_only(int fd, std::size_t bytes) noexcept;  // shared; mprotect cannot make it writable
 void unmap(void*, std::size_t bytes) noexcept;
+void touch_as_huge(void*, std::size_t bytes) noexcept;  // with transparent huge pages where there are; never fails
 int random_bytes(std::span<std::byte>) noexcept;
 [[gnu::hot]] void keep_from_copies(void*, std::size_t bytes) noexcept;  // a child made by fork() does not have it
 long read_some(int fd, std::span<std::byte>) noexcept;                  // 0 at the end

@@ -1,12 +1,15 @@
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdio>
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
@@ -55,19 +58,105 @@ int anonymous_file(const char* name, std::size_t bytes) noexcept {
 }
 
 bool sealed_at(int fd, std::size_t bytes) noexcept {
+  return size_is_kept(fd) && size_of(fd) == static_cast<long>(bytes);
+}
+
+int huge_file(const char* name) noexcept {
+  if (const int e = injected()) return -e;
+  const int fd = clear_of_standard(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB));
+  return fd < 0 ? -errno : fd;
+}
+
+int resize(int fd, std::size_t bytes) noexcept {
+  if (const int e = injected()) return -e;
+  const limit_signal_guard guard;
+  return ::ftruncate(fd, static_cast<off_t>(bytes)) == 0 ? 0 : -errno;
+}
+
+int keep_size(int fd) noexcept {
+  if (const int e = injected()) return -e;
+  return ::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0 ? 0 : -errno;
+}
+
+int keep_contents(int fd) noexcept {
+  if (const int e = injected()) return -e;
+  return ::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0 ? 0 : -errno;
+}
+
+bool size_is_kept(int fd) noexcept {
   const int seals = ::fcntl(fd, F_GET_SEALS);
-  return seals >= 0 && (seals & (F_SEAL_SHRINK | F_SEAL_GROW)) == (F_SEAL_SHRINK | F_SEAL_GROW) &&
-         size_of(fd) == static_cast<long>(bytes);
+  return seals >= 0 && (seals & (F_SEAL_SHRINK | F_SEAL_GROW)) == (F_SEAL_SHRINK | F_SEAL_GROW);
+}
+
+bool contents_are_kept(int fd) noexcept {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  return seals >= 0 && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0;
+}
+
+std::size_t block_bytes(int fd) noexcept {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 ? static_cast<std::size_t>(status.st_blksize) : 0;
 }
 
 int reserve(int fd, std::size_t offset, std::size_t bytes) noexcept {
-  if (const int e = injected()) return -e;
+  constexpr std::size_t piece = std::size_t{4} << 20;  // some milliseconds
   const limit_signal_guard guard;
+  do {
+    if (const int e = injected()) return -e;
+    const std::size_t part = bytes < piece ? bytes : piece;
+    int result = 0;
+    do result = ::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(part));
+    while (result < 0 && errno == EINTR);
+    if (result < 0) return -errno;
+    offset += part;
+    bytes -= part;
+  } while (bytes != 0);
+  return 0;
+}
+
+namespace {
+constexpr std::size_t path_bytes = 288;  // NAME_MAX and the directory
+
+std::array<char, path_bytes> path_of(const char* name) noexcept {
+  std::array<char, path_bytes> path{};
+  std::snprintf(path.data(), path.size(), "/dev/shm/%s", name);
+  return path;
+}
+}  // namespace
+
+int open_named(const char* name) noexcept {
+  if (const int e = injected()) return -e;
+  int opened = 0;
+  do
+    opened =
+        clear_of_standard(::open(path_of(name).data(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  while (opened < 0 && errno == EINTR);
+  file_descriptor fd(opened);
+  if (!fd) return -errno;
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return -errno;
+  // Not even the superuser: whoever owns it can shrink it, which would be our SIGBUS.
+  return S_ISREG(status.st_mode) && status.st_uid == ::geteuid() ? fd.release() : -EACCES;
+}
+
+bool is_named(int fd, const char* name) noexcept {
+  struct stat own {};
+  struct stat named {};
+  return ::fstat(fd, &own) == 0 && ::lstat(path_of(name).data(), &named) == 0 && own.st_dev == named.st_dev &&
+         own.st_ino == named.st_ino;
+}
+
+void remove_name(const char* name) noexcept { ::unlink(path_of(name).data()); }
+
+int lock_shared(int fd) noexcept {
+  if (const int e = injected()) return -e;
   int result = 0;
-  do result = ::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes));
+  do result = ::flock(fd, LOCK_SH);
   while (result < 0 && errno == EINTR);
   return result < 0 ? -errno : 0;
 }
+
+bool lock_alone(int fd) noexcept { return ::flock(fd, LOCK_EX | LOCK_NB) == 0; }
 
 void* map(int fd, std::size_t offset, std::size_t bytes, void* instead_of) noexcept {
   if (const int e = injected()) {
@@ -79,8 +168,25 @@ void* map(int fd, std::size_t offset, std::size_t bytes, void* instead_of) noexc
   return address == MAP_FAILED ? nullptr : address;
 }
 
+void* map_read_only(int fd, std::size_t bytes) noexcept {
+  if (const int e = injected()) {
+    errno = e;
+    return nullptr;
+  }
+  void* address = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd, 0);
+  return address == MAP_FAILED ? nullptr : address;
+}
+
 void unmap(void* address, std::size_t bytes) noexcept {
   if (address != nullptr) ::munmap(address, bytes);
+}
+
+void touch_as_huge(void* address, std::size_t bytes) noexcept {
+#if !defined(MADV_POPULATE_WRITE)
+  constexpr int MADV_POPULATE_WRITE = 23;  // Linux 5.14, glibc 2.35
+#endif
+  // Whoever allocates through the descriptor gets small pages: the advice is the map's.
+  if (::madvise(address, bytes, MADV_HUGEPAGE) == 0) ::madvise(address, bytes, MADV_POPULATE_WRITE);
 }
 
 int random_bytes(std::span<std::byte> bytes) noexcept {

@@ -45,7 +45,7 @@ std::size_t wire::padded_size(std::size_t charge, std::size_t size) noexcept {
   return {all.begin(), all.end()};
 }
 
-[[gnu::hot]] void wire::attach(writer& w, const file_descriptor& handle) { w.handles_.push_back(handle); }
+[[gnu::hot]] void wire::attach(writer& w, file_descriptor handle) { w.handles_.push_back(std::move(handle)); }
 
 file_descriptor wire::detach(reader& r) {
   if (r.handles_.empty()) fail(r, "a descriptor that did not come with the bytes");

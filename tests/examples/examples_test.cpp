@@ -48,6 +48,13 @@ TEST_F(examples, exceptions) {
                                               "the program goes on\n"));
 }
 
+TEST_F(examples, shared_memory) {
+  const ran done = run({EXAMPLE_SHARED_MEMORY});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_EQ(done.err, "");
+  EXPECT_EQ(done.out, "4 parts, sum 333332833333500000, last 999998000001\nread 144\n");
+}
+
 TEST_F(examples, stop) {
   const ran done = run({EXAMPLE_STOP});
   EXPECT_EQ(done.code, 0);

@@ -11,8 +11,8 @@
 #include <variant>
 #include <vector>
 
-#include <tandem/detail/transfer_aggregate.hpp>
-#include <tandem/detail/transfer_name.hpp>
+#include <tandem/detail/base_aggregate.hpp>
+#include <tandem/detail/base_name.hpp>
 
 namespace {
 

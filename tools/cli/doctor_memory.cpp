@@ -56,10 +56,11 @@ finding shared_memory_files() {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space("/dev/shm", error);
   if (error)
-    return {"/dev/shm", answer::no, kernel::tried{.error = error.value()}.why(), "Nothing: tandem does without."};
+    return {"/dev/shm", answer::no, kernel::tried{.error = error.value()}.why(),
+            "Shared memory can be given no name; tandem does without."};
   return {"/dev/shm", answer::value,
           fmt::format("{} of {} free", in_binary_units(space.available), in_binary_units(space.capacity)),
-          "For shared memory with a name, of which tandem makes none: its own does not count here."};
+          "For shared memory with a name; that without, which is the rule, does not count here."};
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <tandem/deadline.hpp>
+#include <tandem/detail/base_enable_shared.hpp>
 #include <tandem/detail/export.hpp>
 
 namespace tandem::detail {

@@ -5,6 +5,25 @@
 
 namespace tandem {
 
+// <tandem/shared.hpp> is for those to include who use it.
+template <class T>
+class shared;
+template <class T>
+class shared_array;
+class shared_memory;
+namespace detail {
+template <class Handle>
+struct memory_access;
+template <class T>
+inline constexpr bool is_memory_handle = false;
+template <class T>
+inline constexpr bool is_memory_handle<shared<T>> = true;
+template <class T>
+inline constexpr bool is_memory_handle<shared_array<T>> = true;
+template <>
+inline constexpr bool is_memory_handle<shared_memory> = true;
+}  // namespace detail
+
 inline reader::reader(std::span<const std::byte> bytes, std::span<file_descriptor> handles) noexcept
     : begin_(bytes.data()),
       at_(bytes.data()),
@@ -84,6 +103,30 @@ struct transfer<file_descriptor> {
   }
   static file_descriptor read(reader& r) {
     return detail::read_value<bool>(r) ? detail::wire::detach(r) : file_descriptor();
+  }
+};
+
+/// By its descriptor: what is in the memory stays where it is. A moved-from handle arrives as such.
+template <class Handle>
+requires detail::is_memory_handle<Handle>
+struct transfer<Handle> {
+  static constexpr bool carries_handles = true;
+  static void write(writer& w, const Handle& handle) {
+    auto parcel = detail::memory_access<Handle>::parcel(handle);
+    w(static_cast<bool>(parcel.descriptor));
+    w(parcel.writable);
+    w(parcel.count);
+    w(parcel.is_named);
+    if (parcel.descriptor) detail::wire::attach(w, std::move(parcel.descriptor));
+  }
+  static Handle read(reader& r) {
+    decltype(detail::memory_access<Handle>::parcel(std::declval<const Handle&>())) parcel;
+    const bool whole = detail::read_value<bool>(r);
+    parcel.writable = detail::read_value<bool>(r);
+    parcel.count = detail::read_value<std::uint64_t>(r);
+    parcel.is_named = detail::read_value<bool>(r);
+    if (whole) parcel.descriptor = detail::wire::detach(r);
+    return detail::memory_access<Handle>::receive(std::move(parcel));
   }
 };
 

@@ -7,8 +7,9 @@
 #include <type_traits>
 #include <utility>
 
-#include <tandem/detail/transfer_aggregate.hpp>
-#include <tandem/detail/transfer_name.hpp>
+#include <tandem/detail/base_aggregate.hpp>
+#include <tandem/detail/base_name.hpp>
+#include <tandem/detail/base_walk.hpp>
 
 namespace tandem {
 
@@ -77,9 +78,6 @@ enum class refusal {
   adaptor,
   other_class,
 };
-
-template <class... T>
-struct types {};
 
 template <class T>
 concept has_hook = requires {
@@ -266,13 +264,6 @@ template <class T>
 inline constexpr kind kind_of = verdict_of<T>.kind;
 
 // ---- what is inside ----
-
-template <class T>
-struct arguments_of;
-template <template <class...> class C, class... A>
-struct arguments_of<C<A...>> {
-  using type = types<std::remove_const_t<A>...>;
-};
 
 template <class T, std::size_t... I>
 types<member_type<T, I>...> members_as_types(std::index_sequence<I...>);

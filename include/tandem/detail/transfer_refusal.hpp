@@ -6,13 +6,6 @@
 
 namespace tandem::detail {
 
-/// Steps on the way from a type to the one inside it that is refused. Positions count from 0.
-template <std::size_t Position>
-struct member {};
-struct element {};
-
-struct accepted {};
-
 // ---- the walk ----
 
 /// True if T and all that is inside it may cross. `Outer`: the aggregates being walked; one that contains itself,
@@ -66,13 +59,6 @@ consteval bool holds_handles() {
 }
 
 // ---- the sentence ----
-
-template <class First, class... Rest>
-struct last_of : last_of<Rest...> {};
-template <class Last>
-struct last_of<Last> {
-  using type = Last;
-};
 
 /// Names, in the compiler's output, the way from the outermost type to the refused one, and says what to do instead.
 template <class... Way>

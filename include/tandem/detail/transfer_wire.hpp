@@ -115,8 +115,8 @@ struct wire {
   TANDEM_EXPORT static void check_end(reader& r);
   static reader make(std::span<const std::byte> bytes, std::span<file_descriptor> handles) noexcept;
 
-  /// A duplicate of `handle` goes with what is written.
-  TANDEM_EXPORT static void attach(writer& w, const file_descriptor& handle);
+  /// `handle` goes with what is written.
+  TANDEM_EXPORT static void attach(writer& w, file_descriptor handle);
   /// The next handle that came with what is read.
   TANDEM_EXPORT static file_descriptor detach(reader& r);
   static std::vector<file_descriptor> taken_handles(writer&& w) noexcept;

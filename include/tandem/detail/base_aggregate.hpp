@@ -95,27 +95,28 @@ consteval std::size_t bisect_initialisers() {
   }
 }
 
-template <class T, std::size_t Lo, std::size_t Hi>
+template <class T, std::size_t Lo, std::size_t Hi, std::size_t Most>
 consteval std::size_t grow_initialisers() {
-  if constexpr (Lo >= max_initialisers) {
+  if constexpr (Lo >= Most) {
     return Lo;
   } else if constexpr (takes_count<T, Hi>) {
-    return grow_initialisers<T, Hi, Hi * 2>();
+    return grow_initialisers<T, Hi, Hi * 2, Most>();
   } else {
     return bisect_initialisers<T, Lo, Hi>();
   }
 }
 
-/// How many initialisers T takes at most; elements of C arrays count one by one. `no_count` if none fits.
+/// How many initialisers T takes at most; elements of C arrays count one by one. `no_count` if none fits. From `Most` on
+/// it may be more.
 inline constexpr std::size_t no_count = static_cast<std::size_t>(-1);
-template <class T, std::size_t First = 0>
+template <class T, std::size_t First = 0, std::size_t Most = max_initialisers>
 consteval std::size_t count_initialisers() {
   if constexpr (First > max_members) {
     return no_count;
   } else if constexpr (takes_count<T, First>) {
-    return grow_initialisers < T, First, First == 0 ? 1 : First * 2 > ();
+    return grow_initialisers < T, First, First == 0 ? 1 : First * 2, Most > ();
   } else {
-    return count_initialisers<T, First + 1>();  // a member without a default value: some must be given
+    return count_initialisers<T, First + 1, Most>();  // a member without a default value: some must be given
   }
 }
 
@@ -170,6 +171,13 @@ consteval bool free_of_references(std::index_sequence<I...>) {
 
 enum class aggregate_shape { plain, base_class, c_array, reference, too_many, opaque };
 
+/// The first of the N initialisers is that of a base.
+template <class T, std::size_t N>
+consteval bool begins_with_base() {
+  return takes_between<T, base_placeholder<T>>(std::index_sequence<>{}, std::make_index_sequence<N - 1>{}) &&
+         !takes_between<T, unconvertible>(std::index_sequence<>{}, std::make_index_sequence<N - 1>{});
+}
+
 /// What stands in the way of taking the aggregate T apart, if anything; N is its count_initialisers.
 template <class T, std::size_t N>
 consteval aggregate_shape shape_of() {
@@ -177,9 +185,7 @@ consteval aggregate_shape shape_of() {
     return aggregate_shape::opaque;
   } else if constexpr (N == 0) {
     return aggregate_shape::plain;
-  } else if constexpr (takes_between<T, base_placeholder<T>>(std::index_sequence<>{},
-                                                             std::make_index_sequence<N - 1>{}) &&
-                       !takes_between<T, unconvertible>(std::index_sequence<>{}, std::make_index_sequence<N - 1>{})) {
+  } else if constexpr (begins_with_base<T, N>()) {
     return aggregate_shape::base_class;
   } else if constexpr (N > max_members) {
     return free_of_c_arrays<T, N, N - 8>() && free_of_c_arrays<T, N, 0>() ? aggregate_shape::too_many
@@ -204,6 +210,54 @@ template <std::size_t I, class Members>
 constexpr decltype(auto) member_at(const Members& members) noexcept {
   return boost::pfr::detail::sequence_tuple::get<I>(members);
 }
+
+// ---- the same for types that are only looked at, C arrays and bit-fields included ----
+
+/// How many of the initialisers from At to N are elements of the member that begins there. 0: not to be found out, since
+/// a member after it needs a value.
+template <class T, std::size_t N, std::size_t At, std::size_t Lo, std::size_t Hi>
+consteval std::size_t bisect_extent() {  // as many as Lo are too few, as many as Hi are enough
+  constexpr std::size_t middle = Lo + (Hi - Lo) / 2;
+  if constexpr (Hi - Lo <= 1) {
+    return Hi;
+  } else if constexpr (takes_empty<T, 1>(std::make_index_sequence<At>{}, std::make_index_sequence<N - At - middle>{})) {
+    return bisect_extent<T, N, At, Lo, middle>();
+  } else {
+    return bisect_extent<T, N, At, middle, Hi>();
+  }
+}
+
+template <class T, std::size_t N, std::size_t At>
+consteval std::size_t extent_at() {
+  if constexpr (takes_empty<T, 1>(std::make_index_sequence<At>{}, std::make_index_sequence<N - At - 1>{})) {
+    return 1;
+  } else if constexpr (takes_empty<T, 1>(std::make_index_sequence<At>{}, std::index_sequence<>{})) {
+    return bisect_extent<T, N, At, 1, N - At>();
+  } else {
+    return 0;
+  }
+}
+
+/// The number of members of T, which takes N initialisers; no_count if that cannot be found out.
+template <class T, std::size_t N, std::size_t At = 0, std::size_t Found = 0>
+consteval std::size_t count_members() {
+  if constexpr (At == N) {
+    return Found;
+  } else if constexpr (Found > max_members) {
+    return Found;
+  } else {
+    constexpr std::size_t extent = extent_at<T, N, At>();
+    if constexpr (extent == 0) {
+      return no_count;
+    } else {
+      return count_members<T, N, At + extent, Found + 1>();
+    }
+  }
+}
+
+template <class T, std::size_t N, std::size_t I>
+using seen_member_type = std::remove_const_t<std::remove_reference_t<decltype(member_at<I>(
+    boost::pfr::detail::tie_as_tuple(std::declval<const T&>(), boost::pfr::detail::size_t_<N>{})))>>;
 
 template <class T, std::size_t I>
 using member_type =

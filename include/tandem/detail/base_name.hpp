@@ -1,6 +1,6 @@
 #pragma once
 // The name of a type, in a constant expression. The standard's containers are told by name, so that
-// <tandem/transfer.hpp> need not include their headers: a program pays for those that it uses.
+// <tandem/transfer.hpp> and <tandem/shared.hpp> need not include their headers: a program pays for those that it uses.
 #include <string_view>
 
 namespace tandem::detail {
