@@ -49,4 +49,7 @@ class barrier {
   detail::barrier_state state_;
 };
 
+template <>
+inline constexpr bool detail::is_of_session<barrier> = true;
+
 }  // namespace tandem

@@ -38,4 +38,7 @@ class event {
   detail::lock_word word_{0};
 };
 
+template <>
+inline constexpr bool detail::is_of_session<event> = true;
+
 }  // namespace tandem

@@ -55,4 +55,7 @@ class latch {
   detail::latch_state state_;
 };
 
+template <>
+inline constexpr bool detail::is_of_session<latch> = true;
+
 }  // namespace tandem

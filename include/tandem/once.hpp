@@ -55,4 +55,7 @@ void call_once(once_flag& flag, F&& f, A&&... arguments) {
   detail::end_once(word);
 }
 
+template <>
+inline constexpr bool detail::is_of_session<once_flag> = true;
+
 }  // namespace tandem

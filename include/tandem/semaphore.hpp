@@ -88,4 +88,7 @@ class counting_semaphore {
 
 using binary_semaphore = counting_semaphore<1>;
 
+template <std::ptrdiff_t N>
+inline constexpr bool detail::is_of_session<counting_semaphore<N>> = true;
+
 }  // namespace tandem

@@ -69,4 +69,7 @@ class shared_mutex : public timed_mutex {
   detail::reader_state readers_;
 };
 
+template <>
+inline constexpr bool detail::is_of_session<shared_mutex> = true;
+
 }  // namespace tandem

@@ -80,15 +80,27 @@ mapping::mapping(const segment_shape& shape, const memory_options& options) : is
     if (is_joined()) {
       bytes_ = check_file(file_.get(), shape);
       address_ = map_all(file_.get(), bytes_, true);
-      return;
-    }
-    if (is_named_ || !options.huge_pages || !take_huge(shape)) take_ordinary(shape, options.huge_pages);
+    } else if (is_named_ || !options.huge_pages || !take_huge(shape))
+      take_ordinary(shape, options.huge_pages);
   } catch (...) {
     if (named_) named_->leave(file_.get());
     os::unmap(address_, bytes_);
     throw;
   }
-  make_label(shape);
+  if (!is_joined()) make_label(shape);
+  attach(shape, memory_origin::made);
+}
+
+void mapping::attach(const segment_shape& shape, memory_origin origin) {
+  if (!shape.has_locks) return;
+  try {
+    attach_memory(label().number, address_, bytes_, origin);
+  } catch (...) {
+    if (named_) named_->leave(file_.get());
+    os::unmap(address_, bytes_);
+    throw;
+  }
+  attached_ = true;
 }
 
 void mapping::make_label(const segment_shape& shape) const {
@@ -98,10 +110,12 @@ void mapping::make_label(const segment_shape& shape) const {
   made->element_bytes = shape.element_bytes;
   made->content_bytes = content_bytes(shape);
   made->session = shape.has_locks ? sync::session_id() : 0;
+  made->number = shape.has_locks ? new_memory_number() : 0;
 }
 
 mapping::~mapping() {
   if (named_) named_->leave(file_.get());
+  if (attached_) detach_memory(address_);
   os::unmap(address_, bytes_);
 }
 
@@ -161,6 +175,7 @@ mapping::mapping(segment_shape shape, segment_parcel parcel) : is_named_(parcel.
   file_ = std::move(parcel.descriptor);
   // Relaxed: a count for read_only(), which orders nothing. A peer that writes over it only hinders that.
   if (parcel.writable && !is_named_) label().on_the_way.fetch_sub(1, std::memory_order_relaxed);
+  attach(shape, memory_origin::handed);
 }
 
 segment_label& mapping::label() const noexcept {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include <tandem/detail/memory_segment.hpp>
+#include <tandem/detail/sync_memory.hpp>
 
 namespace tandem::detail {
 
@@ -21,7 +22,9 @@ struct segment_label {
   std::uint64_t content_bytes = 0;
   std::uint64_t session = 0;                  // of the processes whose locks are inside; 0: none are
   std::atomic<std::uint32_t> on_the_way = 0;  // handles that write, sent and not yet mapped
-  std::uint32_t unused[7] = {};
+  std::uint32_t unused = 0;
+  std::uint64_t number = 0;  // of memory with locks: by it a latch knows who owes it a count
+  std::uint32_t unused_too[4] = {};
 };
 static_assert(sizeof(segment_label) == 64 && std::atomic<std::uint32_t>::is_always_lock_free);
 
@@ -79,6 +82,7 @@ class mapping {
  private:
   bool take_huge(const segment_shape& shape);
   void take_ordinary(const segment_shape& shape, bool huge_pages);
+  void attach(const segment_shape& shape, memory_origin origin);
   void make_label(const segment_shape& shape) const;
   segment_label& label() const noexcept;
 
@@ -87,6 +91,7 @@ class mapping {
   std::size_t bytes_ = 0;  // of the file, and of the map
   bool is_named_ = false;
   std::optional<named_file> named_ = {};  // by name it was asked for
+  bool attached_ = false;                 // to the locks that are inside
   std::mutex sending_;                    // between a look at the seals and the count of what is on the way
 };
 

@@ -31,6 +31,15 @@ void free_claim(std::uint32_t index) noexcept {
   freed_entry(p.claim_marks, index % claim_count);
 }
 
+void end_attachment(std::uint32_t index) noexcept {
+  session_page* const p = session_if_made();
+  claim& c = p->claims[index % claim_count];
+  const std::uint32_t owner = c.owner.load(std::memory_order_acquire);
+  if (owner == 0 || owner != process_as_a_whole()) return;
+  c.state.store(with_step(c.state.load(std::memory_order_relaxed), claim_step::idle), std::memory_order_release);
+  free_claim(index);
+}
+
 void free_claim_after(std::uint32_t index, std::uint32_t held) noexcept {
   claim& c = session_if_made()->claims[index % claim_count];
   std::uint32_t owner = c.owner.load(std::memory_order_acquire);

@@ -34,6 +34,8 @@ constexpr std::uint32_t next_use(std::uint32_t state, claim_step step) noexcept 
 std::uint32_t take_claim(std::uint64_t object);
 std::uint32_t take_claim_for(std::uint32_t owner, std::uint64_t object);
 void free_claim(std::uint32_t index) noexcept;
+/// Frees one that was attached, of this process as a whole; not in a copy of it.
+void end_attachment(std::uint32_t index) noexcept;
 /// The same after the share was given back that it held in that state; not if it is another's by now.
 void free_claim_after(std::uint32_t index, std::uint32_t held) noexcept;
 /// The calling thread's claim on that object at that step; 0: it has none.

@@ -32,7 +32,7 @@ void look_for_debts(latch_state& l, std::uint64_t memory) {
 }
 
 void pay_for(latch_state& l, std::uint64_t memory) {
-  if (memory != 0) sync::pay(sync::number_of(l.number));
+  if (memory != 0) sync::pay(&l, sync::number_of(l.number));
 }
 }  // namespace
 

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include <tandem/detail/sync_memory.hpp>
 
@@ -18,6 +20,7 @@ namespace {
 struct attached_memory {
   std::size_t bytes = 0;
   std::uint64_t number = 0;
+  std::vector<std::uint32_t> claims = {};  // of this process; they go with the memory
 };
 struct attachments {
   std::mutex mutex;
@@ -41,11 +44,20 @@ bool process_has(std::uint32_t owner, std::uint64_t object) noexcept {
   return false;
 }
 
-void claim_for_process(std::uint64_t object) {
-  const std::uint32_t owner = enroll_process();
-  if (process_has(owner, object)) return;
-  auto& state = environment::claim_at(take_claim_for(owner, object)).state;
+void claim_for_process(attached_memory& memory, std::uint64_t object) {
+  memory.claims.reserve(memory.claims.size() + 1);
+  const std::uint32_t claim = take_claim_for(enroll_process(), object);
+  memory.claims.push_back(claim);
+  auto& state = environment::claim_at(claim).state;
   state.store(next_use(state.load(std::memory_order_relaxed), claim_step::attached), std::memory_order_seq_cst);
+}
+
+attached_memory* memory_at(attachments& all, const void* where) noexcept {
+  const auto address = reinterpret_cast<std::uintptr_t>(where);
+  auto after = all.by_address.upper_bound(address);
+  if (after == all.by_address.begin()) return nullptr;
+  --after;
+  return address - after->first < after->second.bytes ? &after->second : nullptr;
 }
 
 }  // namespace
@@ -54,14 +66,17 @@ std::uint64_t memory_number_at(const void* where) noexcept {
   if (attached_count.load(std::memory_order_acquire) == 0) return 0;
   attachments& all = attached();
   const std::lock_guard lock(all.mutex);
-  const auto address = reinterpret_cast<std::uintptr_t>(where);
-  auto after = all.by_address.upper_bound(address);
-  if (after == all.by_address.begin()) return 0;
-  --after;
-  return address - after->first < after->second.bytes ? after->second.number : 0;
+  const attached_memory* const found = memory_at(all, where);
+  return found != nullptr ? found->number : 0;
 }
 
-void pay(std::uint64_t latch) { claim_for_process(latch); }
+void pay(const void* where, std::uint64_t latch) {
+  attachments& all = attached();
+  const std::lock_guard lock(all.mutex);
+  attached_memory* const found = memory_at(all, where);
+  if (found != nullptr && !found->claims.empty() && !process_has(enroll_process(), latch))
+    claim_for_process(*found, latch);
+}
 
 bool debtor_was_killed(std::uint64_t memory, std::uint64_t latch) noexcept {
   const session_page& p = *session_if_made();
@@ -89,15 +104,19 @@ void attach_memory(std::uint64_t number, const void* address, std::size_t bytes,
   sync::session();
   sync::attachments& all = sync::attached();
   const std::lock_guard lock(all.mutex);
-  all.by_address.insert_or_assign(reinterpret_cast<std::uintptr_t>(address), sync::attached_memory{bytes, number});
+  sync::attached_memory memory{bytes, number, {}};
+  if (origin == memory_origin::handed) sync::claim_for_process(memory, number);
+  all.by_address.insert_or_assign(reinterpret_cast<std::uintptr_t>(address), std::move(memory));
   sync::attached_count.store(all.by_address.size(), std::memory_order_release);
-  if (origin == memory_origin::handed) sync::claim_for_process(number);
 }
 
 void detach_memory(const void* address) noexcept {
   sync::attachments& all = sync::attached();
   const std::lock_guard lock(all.mutex);
-  all.by_address.erase(reinterpret_cast<std::uintptr_t>(address));
+  const auto found = all.by_address.find(reinterpret_cast<std::uintptr_t>(address));
+  if (found == all.by_address.end()) return;
+  for (const std::uint32_t claim : found->second.claims) sync::end_attachment(claim);
+  all.by_address.erase(found);
   sync::attached_count.store(all.by_address.size(), std::memory_order_release);
 }
 

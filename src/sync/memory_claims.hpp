@@ -6,8 +6,8 @@ namespace tandem::sync {
 
 /// The number of the memory that this lies in; 0: it lies in none that was attached.
 std::uint64_t memory_number_at(const void*) noexcept;
-/// This process owes that latch nothing any more. Errors: resource_exhausted.
-void pay(std::uint64_t latch);
+/// This process owes the latch that lies there nothing any more. Errors: resource_exhausted.
+void pay(const void* where, std::uint64_t latch);
 /// True if a process that was handed that memory was killed, and has not paid.
 bool debtor_was_killed(std::uint64_t memory, std::uint64_t latch) noexcept;
 

@@ -108,6 +108,8 @@ constexpr const char* session_variable = "TANDEM_SESSION";
 std::uint32_t enroll();
 /// The id of the process as a whole, for what is not of one thread. Errors: as enroll().
 std::uint32_t enroll_process();
+/// The same; 0 if it has none.
+std::uint32_t process_as_a_whole() noexcept;
 /// False once the participant has ended or was killed, and for what was never an id.
 bool is_live(std::uint32_t id) noexcept;
 /// It was killed, as opposed to having ended in order.

@@ -62,6 +62,9 @@ struct state {
   my::counter own;
   tandem::recursive_mutex lock;
   tandem::condition_variable changed;
+  tandem::shared_mutex readers;
+  tandem::event begun;
+  tandem::once_flag once;
 };
 struct empty {};
 struct text {
@@ -83,5 +86,8 @@ void all() {
   tandem::shared_array<my::text> t(3);
   tandem::shared_array<const my::text> r = t.read_only();
   tandem::shared<int> i(5);
+  tandem::shared<tandem::binary_semaphore> semaphore(1);
+  tandem::shared<tandem::barrier> barrier(2);
+  tandem::shared<tandem::latch> latch(2);
   static_cast<void>(r.span()[0].size + *i + s->n + a.span()[0]);
 }

@@ -16,6 +16,8 @@
 #include <fstream>
 #include <limits>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "os/kernel.hpp"
@@ -345,6 +347,30 @@ TEST_F(refusals, a_worker_that_sends_something_else) {
   EXPECT_EQ(p.get().size(), 5U);
   const std::string text = host_says({5}, shared_memory(20).descriptor());
   EXPECT_THAT(text, testing::HasSubstr("other memory"));
+}
+
+TEST_F(refusals, locks_of_another_program) {
+  const shared<int> object(1);
+  const shared_array<tandem::mutex> locks(2);
+  const shared_array<int> numbers(2);
+  const auto arrives = [](const auto& handle) {
+    tandem::writer w;
+    w(handle);
+    auto sent = tandem::detail::take_message(std::move(w));
+    const int fd = sent.handles.at(0).get();
+    const std::uint64_t other = 12345;  // over the session in the label, as the other program would have made it
+    EXPECT_EQ(::pwrite(fd, &other, sizeof other, tandem::os::size_of(fd) - 64 + 24), 8);
+    auto r = tandem::detail::make_reader(sent.bytes, sent.handles);
+    try {
+      tandem::detail::read_value<std::remove_cvref_t<decltype(handle)>>(r);
+    } catch (const tandem::decode_error& e) {
+      return std::string(e.what());
+    }
+    return std::string("taken");
+  };
+  EXPECT_THAT(arrives(object), testing::HasSubstr("did not start this one"));
+  EXPECT_THAT(arrives(locks), testing::HasSubstr("did not start this one"));
+  EXPECT_EQ(arrives(numbers), "taken");
 }
 
 // ---- how much there is ----------------------------------------------------------------------------------------------

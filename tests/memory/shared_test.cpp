@@ -233,6 +233,25 @@ TYPED_TEST(memory, locks_live_in_objects_and_arrays) {
   locks.span()[2].unlock();
 }
 
+TYPED_TEST(memory, what_waits_lives_there_too) {
+  shared<tandem::latch> both(2);
+  shared<tandem::counting_semaphore<>> permits(0);
+  shared<tandem::event> begun;
+  auto unit = TypeParam::start(
+      [](const shared<tandem::latch>& l, const shared<tandem::counting_semaphore<>>& s,
+         const shared<tandem::event>& e) {
+        e->wait();
+        s->release(2);
+        l->arrive_and_wait();
+      },
+      both, permits, begun);
+  begun->set();
+  permits->acquire();
+  permits->acquire();
+  both->arrive_and_wait();
+  unit.get();
+}
+
 // One that can neither be moved nor copied is made in place.
 struct fixed {
   explicit fixed(int n) : number(n) {}

@@ -155,6 +155,28 @@ TEST_F(sync_deaths, of_one_that_owed_a_latch_a_count) {
   tandem::detail::detach_memory(&*shared);
 }
 
+TEST_F(sync_deaths, of_one_that_owed_a_latch_in_shared_memory) {
+  const tandem::shared<tandem::latch> latch(1);
+  tandem::process owes(
+      [](const tandem::shared<tandem::latch>&) {
+        for (;;) ::pause();
+      },
+      latch);
+  tandem::process waiter(
+      [](const tandem::shared<tandem::latch>& l) {
+        try {
+          l->wait();
+        } catch (const tandem::broken_barrier&) {
+          return true;
+        }
+        return false;
+      },
+      latch);
+  ASSERT_TRUE(eventually([&] { return tandem::test::sleeps_at_futex(waiter.id()); }));
+  owes.kill();
+  EXPECT_TRUE(waiter.get());
+}
+
 TEST_F(sync_deaths, of_one_that_has_returned_owes_nothing) {
   const mapped<counted_down> shared(std::in_place);
   const std::uint64_t number = tandem::detail::new_memory_number();
