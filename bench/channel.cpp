@@ -288,19 +288,20 @@ struct order {
 /// A process that does what it is told over pipes of its own, and a peer on each side.
 class pairing {
  public:
-  explicit pairing(const ends& e) {
+  explicit pairing(ends e) : ends_(std::move(e)) {
     int tell[2];
     require(::pipe2(tell, O_CLOEXEC) == 0, "pipe2");
     pid_ = ::fork();
     require(pid_ >= 0, "fork");
     if (pid_ == 0) {
       ::close(tell[1]);
-      ::_exit(serve(*e.there(), tell[0]));
+      ::_exit(serve(ends_.there, tell[0]));
     }
     ::close(tell[0]);
     tell_ = tell[1];
-    here_ = e.here();
   }
+  /// Once all partners are forked: some libraries start threads.
+  void begin() { here_ = ends_.here(); }
   pairing(const pairing&) = delete;
   pairing& operator=(const pairing&) = delete;
   ~pairing() {
@@ -310,6 +311,7 @@ class pairing {
     ::waitpid(pid_, nullptr, 0);
   }
 
+  pid_t pid() const { return pid_; }
   /// µs for one message there and back, or one way.
   double run(std::size_t size, int count, bool back) {
     const order o{size, count, back};
@@ -326,7 +328,9 @@ class pairing {
   }
 
  private:
-  static int serve(peer& there, int orders) {
+  static int serve(const maker& make, int orders) {
+    const std::unique_ptr<peer> made = make();
+    peer& there = *made;
     buffer memory(largest);
     for (order o; ::read(orders, &o, sizeof o) == sizeof o;) {
       const std::span<std::byte> message = std::span(memory).first(o.size);
@@ -339,6 +343,7 @@ class pairing {
     return 0;
   }
 
+  ends ends_;
   pid_t pid_ = -1;
   int tell_ = -1;
   std::unique_ptr<peer> here_;
@@ -403,17 +408,16 @@ void print_ratio(const std::vector<bench::contestant>& all, const char* ours, co
   fmt::print("    {:<22}{} {}: {:.2f}\n", ours, back ? "time /" : "throughput /", raw, back ? ratio : 1 / ratio);
 }
 
-void measure(int rounds, const std::string& python_program, const std::string& pinning, std::string& json) {
+void measure(std::vector<std::unique_ptr<pairing>>& pairs, int rounds, const std::string& python_program,
+             const std::string& pinning, std::string& json) {
   for (const bool back : {true, false}) {
     for (const std::size_t size : sizes) {
       const int count = static_cast<int>(std::clamp<std::size_t>((std::size_t{96} << 20) / size, 40, 4000));
-      std::vector<std::unique_ptr<pairing>> pairs;
       std::vector<bench::contestant> all;
-      for (const entry& e : entries) {
-        pairs.push_back(std::make_unique<pairing>(e.make()));
-        pairing* const p = pairs.back().get();
+      for (std::size_t i = 0; i < pairs.size(); ++i) {
+        pairing* const p = pairs[i].get();
         p->run(size, 10, back);
-        all.push_back({e.name, [=] { return p->run(size, count, back); }});
+        all.push_back({entries[i].name, [=] { return p->run(size, count, back); }});
       }
       if (!python_program.empty()) {
         all.push_back({"Python Pipe", [&] { return python(python_program, size, std::min(count, 1000), back); }});
@@ -446,10 +450,14 @@ void run(int argc, char** argv) {
   fmt::print("CPUs: {}; a cache line there and back takes {:.0f} ns ({})\n", bench::allowed_cpus().size(), line,
              bench::distance(line));
   std::string rows;
+  std::vector<std::unique_ptr<pairing>> pairs;
+  for (const entry& e : entries) pairs.push_back(std::make_unique<pairing>(e.make()));
+  for (const auto& p : pairs) p->begin();
   const std::vector<int> cpus = bench::allowed_cpus();
-  measure(rounds, python_program, "unpinned", rows);
+  measure(pairs, rounds, python_program, "unpinned", rows);
+  for (const auto& p : pairs) bench::pin({cpus.front()}, p->pid());
   bench::pin({cpus.front()});
-  measure(rounds, python_program, "one CPU", rows);
+  measure(pairs, rounds, python_program, "one CPU", rows);
   bench::pin(cpus);
   bench::write_file(json, "{\"rows\": [\n  " + rows + "\n]}\n");
 }

@@ -20,6 +20,10 @@ void check_frame(const frame& f, std::size_t most_bytes) {
     throw authentication_failed("tandem: the listener asks for a key: connect with the same .key");
   if (f.kind < frame_kind::message || f.kind > frame_kind::refusal)
     throw broken_connection("tandem: a message of a kind that there is not");
+  if (f.bytes > no_limit) {
+    throw broken_connection("tandem: the peer announces a message of " + std::to_string(f.bytes) +
+                            " bytes, which fit into no memory");
+  }
   if (f.bytes > most_bytes) {
     throw broken_connection("tandem: the peer announces a message of " + std::to_string(f.bytes) +
                             " bytes, and max_message_bytes is " + std::to_string(most_bytes));

@@ -34,7 +34,7 @@ static_assert(sizeof(frame) == 24);
 
 /// A message of at most so many bytes is one packet; a larger one would have the kernel look for large blocks of memory.
 constexpr std::size_t most_in_packet = 64_KiB;
-constexpr std::size_t no_limit = static_cast<std::size_t>(-1) >> 1;  // more than that is no size of an object
+constexpr std::size_t no_limit = std::size_t{1} << 47;  // what the address space holds
 
 /// Throws broken_connection, unless a message may begin like this.
 void check_frame(const frame& f, std::size_t most_bytes);

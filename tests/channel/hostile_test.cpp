@@ -305,6 +305,7 @@ struct served {
   void serve() {
     try {
       while (const auto text = c.receive_for(0s)) {
+        if (text->size() > 10) continue;  // of a doomed one that was killed too late
         EXPECT_EQ(*text, std::to_string(count));
         if (++count < each) continue;
         c.send(each);
