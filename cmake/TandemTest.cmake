@@ -27,9 +27,10 @@ function(tandem_add_test name)
     else()
         target_link_libraries(${name} PRIVATE tandem::gtest_main)
     endif()
-    # PRE_TEST: the program is asked for its cases by ctest, not by the build.
+    # PRE_TEST: the program is asked for its cases by ctest, not by the build. RUN_SERIAL: what they start, count and wait
+    # for is theirs alone; only tests that do nothing but compile run side by side.
     gtest_discover_tests(${name}
         DISCOVERY_MODE PRE_TEST
         DISCOVERY_TIMEOUT 60
-        PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+        PROPERTIES TIMEOUT ${arg_TIMEOUT} RUN_SERIAL TRUE LABELS "${arg_LABELS}")
 endfunction()

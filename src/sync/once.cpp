@@ -14,7 +14,9 @@ bool begin_once(lock_word& word) {
   switch (sync::lock_word_until<env>(word, os::never, sync::lock_purpose::use, sync::leaves_it_free{})) {
     case lock_end::taken: ++this_thread.held; return true;
     case lock_end::own: break;
-    default: std::atomic_thread_fence(std::memory_order_acquire); return false;
+    default:
+      word.load(std::memory_order_acquire);  // pairs with the release of end_once(): it stays as it is from then on
+      return false;
   }
   throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                           "tandem: call_once from within the function that it calls");
