@@ -183,7 +183,7 @@ class openssl_bytes final : public tls_bytes {
     std::size_t size = 0;
     for (const auto& part : from) {
       const std::size_t count = std::min(part.size(), record.size() - size);
-      std::memcpy(record.data() + size, part.data(), count);
+      std::copy_n(part.begin(), count, record.begin() + static_cast<std::ptrdiff_t>(size));
       size += count;
     }
     pending_.assign(record.begin(), record.begin() + static_cast<std::ptrdiff_t>(size));
