@@ -218,7 +218,8 @@ int change_directory(const char* path) noexcept;
 [[gnu::hot]] int
 die_with_parent() noexcept;  // PR_SET_PDEATHSIG: only where the parent's forking thread is its only one
 [[gnu::hot]] int lead_group() noexcept;
-int allowed_cpus() noexcept;  // in the affinity mask
+int allowed_cpus() noexcept;      // in the affinity mask
+unsigned current_cpu() noexcept;  // of the calling thread; no system call where the C library knows it
 
 // ---- threads ------------------------------------------------------------------------------------------------------
 int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept;

@@ -23,6 +23,7 @@ constinit thread_local detail::lock_identity detail::this_thread{0, 0};
 namespace sync {
 
 constinit thread_local spin_credit spinning{0, 0, false, false};
+constinit std::atomic<int> places_held{0};
 
 namespace {
 
@@ -303,7 +304,11 @@ void leave() noexcept {
   const bool counted = detail::this_thread.id != 0;
   end_this_thread();
   const std::uint64_t whole = enrolled_process.load(std::memory_order_acquire);
-  if ((whole >> 32) == handle) free_participant(*p, static_cast<std::uint32_t>(whole));
+  if ((whole >> 32) == handle) {
+    free_participant(*p, static_cast<std::uint32_t>(whole));
+    // What it has begun and will not end is another's to clear away; other threads may be in the midst of something.
+    if (places_held.load(std::memory_order_relaxed) != 0 || !os::is_only_thread()) tell_death(*p);
+  }
   const std::uint32_t left = count_enrolled(handle, counted ? -1 : 0);
   // Nothing of it is left to be marked by whoever sees its end, or what is left ended in order.
   process_record& record = p->processes[index_of(handle)];
@@ -418,19 +423,29 @@ std::atomic<std::uint32_t>& own_epoch() noexcept {
   return page.load(std::memory_order_acquire)->epochs[detail::this_thread.id % epoch_count].epoch;
 }
 
+namespace {
+
+unsigned turns_unless_told(unsigned usual) noexcept {
+  constexpr unsigned per_microsecond = 25;
+  if (os::allowed_cpus() == 1) return 0U;
+  const char* const asked = os::variable("TANDEM_SPIN_US");
+  if (asked == nullptr) return usual;
+  unsigned microseconds = 0;
+  const char* const end = asked + std::strlen(asked);
+  const auto [after, failed] = std::from_chars(asked, end, microseconds);
+  if (failed != std::errc() || after != end) return usual;
+  return std::min(microseconds, 1000U) * per_microsecond;
+}
+
+}  // namespace
+
 unsigned spin_turns() noexcept {
-  static const unsigned turns = [] {
-    constexpr unsigned usual = 100;
-    constexpr unsigned per_microsecond = 25;
-    if (os::allowed_cpus() == 1) return 0U;
-    const char* const asked = os::variable("TANDEM_SPIN_US");
-    if (asked == nullptr) return usual;
-    unsigned microseconds = 0;
-    const char* const end = asked + std::strlen(asked);
-    const auto [after, failed] = std::from_chars(asked, end, microseconds);
-    if (failed != std::errc() || after != end) return usual;
-    return std::min(microseconds, 1000U) * per_microsecond;
-  }();
+  static const unsigned turns = turns_unless_told(100);
+  return turns;
+}
+
+unsigned spin_turns_of_a_wake() noexcept {
+  static const unsigned turns = turns_unless_told(1250);
   return turns;
 }
 
