@@ -357,7 +357,7 @@ void process_core::collect_death() {
   const std::optional<os::ended_child> known = known_end();
   crash_report report;
   if (!known) {
-    status_ = exit_status::make(ending::signalled, sigkill, cause::host_lost);
+    status_ = exit_status::make(ending::signalled, sigkill, copied_ ? cause::none : cause::host_lost);
   } else if (known->value < 0) {
     const int number = -known->value;
     const bool ours = number <= most_signal && ((sent_.load() >> (number - 1)) & 1) != 0;
