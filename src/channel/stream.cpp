@@ -216,7 +216,7 @@ arrival stream::receive(sink& into, clock::time_point deadline) {
     into.owned(std::move(body));
     return arrival::message;
   }
-  if (total <= most_in_packet) {
+  if (total <= most_in_small_packet) {
     const staging memory;
     const std::span<std::byte> place = into.direct().empty() ? memory.all().first(total) : into.direct().first(total);
     fill(place);
