@@ -255,7 +255,8 @@ arrival packets::next_packet(packet& p, sink& into, clock::time_point deadline) 
     if (got.size == -ECONNRESET) continue;  // told once, of a peer that left before it read all; what it sent follows
     if (got.size != -EAGAIN) break;
     if (wait_until_readable(socket_.get(), until)) continue;
-    if (waits && !awaits() && until < deadline) return next_packet(p, into, deadline);  // another thread took the answer
+    if (waits && !awaits() && until < deadline)
+      return next_packet(p, into, deadline);  // another thread took the answer
     if (waits) require_answer();
     return arrival::none;
   }
