@@ -14,6 +14,7 @@
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
 #include "sync/environment.hpp"
+#include "sync/epoch_algorithm.hpp"
 #include "sync/table.hpp"
 
 namespace tandem {
@@ -251,11 +252,14 @@ void process_ended(std::uint32_t handle) noexcept {
       std::uint32_t state = entry.state.load(std::memory_order_acquire);
       if (is(state, entry_state::unused)) {  // killed while it was being enrolled: nothing names it
         entry.process.store(0, std::memory_order_release);
-      } else if (is(state, entry_state::live)) {
-        any |= entry.state.compare_exchange_strong(state, word_of(generation_of(state), become),
-                                                   std::memory_order_acq_rel);
+      } else {
+        if (is(state, entry_state::live)) {
+          entry.state.compare_exchange_strong(state, word_of(generation_of(state), become), std::memory_order_acq_rel);
+        }
+        any = true;  // also if it is marked: whoever did that may have been killed before it told
       }
     }
+    death_point("death.marked");
     if (any) tell_death(*p);
   }
   // Two may come here, both having marked all: one frees it.
@@ -407,11 +411,7 @@ bool was_killed(std::uint32_t id) noexcept { return state_of(id) == word_of(name
 
 void tell_death(session_page& p) noexcept {
   p.deaths.fetch_add(1, std::memory_order_seq_cst);
-  for (auto& line : p.epochs) {
-    // Pairs with the load of whoever is about to wait: it sees either the new epoch, or the marks made before this.
-    line.epoch.fetch_add(1, std::memory_order_seq_cst);
-    os::futex_wake_all(line.epoch);
-  }
+  for (auto& line : p.epochs) move_epoch(line.epoch, os::futex_wake_all);
 }
 
 std::atomic<std::uint32_t>& own_epoch() noexcept {
