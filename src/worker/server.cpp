@@ -316,6 +316,7 @@ void server::clone_worker(client& c, const request& asked, worker_start& begin) 
     made.owner = nullptr;
     return send_failure(c, "pidfd_open", -pidfd.get());
   }
+  c.line(asked.slot).process = begin.self.process;
   reply r;
   r.pid = pid;
   const int sent = pidfd.get();
