@@ -1,5 +1,10 @@
 #pragma once
-// All of tandem. Each part has a smaller header of its own.
+// All of tandem. Each part has a smaller header of its own. The headers of the standard library are for those who catch
+// a std::future_error, hold a lock in a std::shared_lock, or look at a range of units, with this header alone.
+#include <future>
+#include <ranges>
+#include <shared_mutex>
+
 #include <tandem/bytes.hpp>
 #include <tandem/crash_report.hpp>
 #include <tandem/deadline.hpp>
