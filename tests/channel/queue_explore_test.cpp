@@ -252,7 +252,7 @@ TEST(queue_explore, room_is_never_given_twice) {
       world::scenario s;
       for (int p = 0; p < 2; ++p) {
         s.bodies.push_back([=] {
-          for (const std::uint64_t size : {100, 60}) push_any(*m, size);
+          for (const std::uint64_t size : {100U, 60U}) push_any(*m, size);
         });
       }
       s.bodies.push_back([=] {

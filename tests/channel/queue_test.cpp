@@ -174,7 +174,7 @@ TEST_F(queue_test, bytes_bound_messages_of_one_size_too) {
 // ---- bounds and endings -----------------------------------------------------------------------------------------------
 
 TEST_F(queue_test, is_bounded_by_its_capacity) {
-  for (const std::size_t capacity : {1, 2, 3, 5, 8, 100}) {
+  for (const std::size_t capacity : {1U, 2U, 3U, 5U, 8U, 100U}) {
     const queue<int> q(capacity);
     const queue<std::string> t(capacity);
     EXPECT_EQ(q.capacity(), capacity);
