@@ -9,10 +9,13 @@
 #include <tandem/crash_report.hpp>
 #include <tandem/deadline.hpp>
 #include <tandem/error.hpp>
+#include <tandem/executor.hpp>
 #include <tandem/file_descriptor.hpp>
+#include <tandem/future.hpp>
 #include <tandem/init.hpp>
 #include <tandem/observe.hpp>
 #include <tandem/pipe.hpp>
+#include <tandem/pool.hpp>
 #include <tandem/process.hpp>
 #include <tandem/queue.hpp>
 #include <tandem/shared.hpp>
@@ -21,5 +24,6 @@
 #include <tandem/sync.hpp>
 #include <tandem/this_worker.hpp>
 #include <tandem/thread.hpp>
+#include <tandem/thread_pool.hpp>
 #include <tandem/transfer.hpp>
 #include <tandem/wait.hpp>

@@ -5,8 +5,10 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <ctime>
@@ -123,6 +125,19 @@ void signal_event(int event) noexcept {
   const std::uint64_t one = 1;
   const ssize_t ignored = ::write(event, &one, sizeof one);  // EAGAIN: it is readable as it is
   static_cast<void>(ignored);
+}
+
+int make_timer() noexcept {
+  if (const int e = injected()) return -e;
+  const int fd = clear_of_standard(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  return fd < 0 ? -errno : fd;
+}
+
+void set_timer(int timer, clock::time_point due) noexcept {
+  // All zeros would switch it off.
+  const auto since = std::max(nanoseconds(1), nanoseconds(due.time_since_epoch())).count();
+  const itimerspec when{{}, {static_cast<time_t>(since / 1'000'000'000), static_cast<long>(since % 1'000'000'000)}};
+  ::timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
 int make_poll() noexcept {

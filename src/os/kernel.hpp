@@ -56,9 +56,11 @@ std::vector<int> open_descriptors();                    // those above 2; slow w
 void raise_descriptor_limit() noexcept;                 // soft limit to the hard one; remembers the old
 [[gnu::hot]] void restore_descriptor_limit() noexcept;  // as it was before that
 
-int make_event() noexcept;              // an eventfd; readable from the first signal on
-void signal_event(int event) noexcept;  // also from a signal handler
-int make_poll() noexcept;               // epoll
+int make_event() noexcept;                                  // an eventfd; readable from the first signal on
+void signal_event(int event) noexcept;                      // also from a signal handler
+int make_timer() noexcept;                                  // a timerfd of steady_clock; readable once it is due
+void set_timer(int timer, clock::time_point due) noexcept;  // instead of the time before
+int make_poll() noexcept;                                   // epoll
 int poll_add(int poll, int fd) noexcept;
 void poll_remove(int poll, int fd) noexcept;
 int poll_wait(int poll) noexcept;  // sleeps until one of them is readable, and gives that

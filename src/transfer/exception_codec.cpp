@@ -149,6 +149,14 @@ std::exception_ptr decode_exception(std::span<const std::byte> bytes) {
   return make_remote(type, text);
 }
 
+void write_failure(writer& w, const std::exception_ptr& failure) {
+  std::vector<std::byte> bytes;
+  encode_exception(bytes, failure);
+  write_value(w, bytes);
+}
+
+std::exception_ptr read_failure(reader& r) { return decode_exception(read_value<std::vector<std::byte>>(r)); }
+
 void rethrow_encoded(std::span<const std::byte> bytes) { std::rethrow_exception(decode_exception(bytes)); }
 
 }  // namespace tandem::detail

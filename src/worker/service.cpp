@@ -1,8 +1,12 @@
 #include "worker/service.hpp"
 
+#include <array>
 #include <atomic>
+#include <condition_variable>
+#include <cstdlib>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include <tandem/error.hpp>
 
@@ -10,6 +14,33 @@
 #include "worker/fork_watch.hpp"
 
 namespace tandem::worker {
+
+/// Those that are set, the next one to ring first.
+struct alarms {
+  alarm* first = nullptr;
+  alarm* last = nullptr;
+  alarm* ringing = nullptr;
+
+  // From the back: most are later than those that were set before.
+  void insert(alarm& a, clock::time_point due) noexcept {
+    alarm* before = last;
+    while (before != nullptr && before->due_ > due) before = before->previous_;
+    a.due_ = due;
+    a.set_ = true;
+    a.previous_ = before;
+    a.next_ = before != nullptr ? before->next_ : first;
+    (before != nullptr ? before->next_ : first) = &a;
+    (a.next_ != nullptr ? a.next_->previous_ : last) = &a;
+  }
+  bool remove(alarm& a) noexcept {
+    if (!a.set_) return false;
+    (a.previous_ != nullptr ? a.previous_->next_ : first) = a.next_;
+    (a.next_ != nullptr ? a.next_->previous_ : last) = a.previous_;
+    a.set_ = false;
+    return true;
+  }
+  clock::time_point next_due() const noexcept { return first != nullptr ? first->due_ : os::never; }
+};
 
 namespace {
 
@@ -19,11 +50,19 @@ struct service {
   std::mutex lifecycle;        // held while the thread is started or ended, but never by that thread
   std::mutex mutex;            // of what follows
   std::map<int, std::weak_ptr<listener>> listeners;
+  int holds = 0;
+  alarms set;
+  std::condition_variable rang;
+  detail::posted* first_posted = nullptr;
+  detail::posted* last_posted = nullptr;
   file_descriptor poll;
   file_descriptor wake;
+  file_descriptor timer;  // from the first hold on
   std::atomic<bool> running{false};
   bool to_be_joined = false;  // under lifecycle: the thread has ended by itself
   pthread_t thread{};
+
+  bool idle() const noexcept { return listeners.empty() && holds == 0; }
 };
 
 std::atomic<service*> current{nullptr};
@@ -51,18 +90,56 @@ std::shared_ptr<listener> take_listener(service& s, int descriptor) {
   return one;
 }
 
+void close(service& s) noexcept {
+  s.poll = {};
+  s.wake = {};
+  s.timer = {};
+}
+
 // Ends the thread from within, if nobody is left to listen for. Where another one starts or ends it just now, that one
 // sees to it.
 bool leaves(service& s) {
   const std::unique_lock deciding(s.lifecycle, std::try_to_lock);
   if (!deciding) return false;
   const std::lock_guard lock(s.mutex);
-  if (!s.listeners.empty() || !s.running.load()) return false;
+  if (!s.idle() || !s.running.load()) return false;
   s.running.store(false);
   s.to_be_joined = true;
-  s.poll = {};
-  s.wake = {};
+  close(s);
   return true;
+}
+
+void drain(int descriptor) noexcept {
+  std::array<std::byte, 8> count;
+  os::read_some(descriptor, count);
+}
+
+void ring_alarms(service& s) noexcept {
+  std::unique_lock lock(s.mutex);
+  if (s.set.first == nullptr) return;
+  while (s.set.next_due() <= clock::now()) {
+    alarm& due = *s.set.first;
+    s.set.remove(due);
+    s.set.ringing = &due;
+    lock.unlock();
+    due.ring();
+    lock.lock();
+    s.set.ringing = nullptr;
+    s.rang.notify_all();
+  }
+  if (s.set.first != nullptr) os::set_timer(s.timer.get(), s.set.next_due());
+}
+
+void run_posted(service& s) noexcept {
+  std::unique_lock lock(s.mutex);
+  detail::posted* one = std::exchange(s.first_posted, nullptr);
+  s.last_posted = nullptr;
+  lock.unlock();
+  while (one != nullptr) {
+    detail::posted* const next = one->next;
+    one->run();  // and it may be gone
+    one = next;
+  }
 }
 
 void* run(void* argument) {
@@ -73,8 +150,13 @@ void* run(void* argument) {
     const int ready = os::poll_wait(s.poll.get());  // the one place where it sleeps
     const std::lock_guard awake(s.awake);
     if (!s.running.load()) return nullptr;
-    if (ready < 0 || ready == s.wake.get()) continue;
-    if (const std::shared_ptr<listener> one = take_listener(s, ready)) one->hear();
+    if (ready == s.wake.get() || ready == s.timer.get()) {
+      drain(ready);
+    } else if (ready >= 0) {
+      if (const std::shared_ptr<listener> one = take_listener(s, ready)) one->hear();
+    }
+    ring_alarms(s);
+    run_posted(s);
     if (leaves(s)) return nullptr;
   }
 }
@@ -95,9 +177,11 @@ void open(service& s) {
   s.wake = std::move(wake);
 }
 
-void close(service& s) noexcept {
-  s.poll = {};
-  s.wake = {};
+void add_timer(service& s) {
+  file_descriptor timer(static_cast<int>(os::check(os::make_timer(), "timerfd_create")));
+  os::check(os::poll_add(s.poll.get(), timer.get()), "epoll_ctl");
+  const std::lock_guard lock(s.mutex);
+  s.timer = std::move(timer);
 }
 
 void add(service& s, int descriptor, std::weak_ptr<listener> one) {
@@ -109,14 +193,21 @@ void add(service& s, int descriptor, std::weak_ptr<listener> one) {
   }
 }
 
-void start(service& s, int first) {
+// One that left as the program ends: nothing would join it any more.
+void join_at_exit() {
+  service* s = current.load(std::memory_order_acquire);
+  if (s == nullptr || s->epoch != fork_epoch()) return;
+  const std::unique_lock lock(s->lifecycle, std::try_to_lock);
+  if (lock && !in_service_thread) join_leaver(*s);
+}
+
+void start(service& s) {
+  [[maybe_unused]] static const int registered = std::atexit(&join_at_exit);
   s.running.store(true);
   const os::signal_guard blocked;  // the thread inherits the mask: signals are for the user's threads
   const int failed = os::start_thread(&run, &s, s.thread);
   if (failed >= 0) return;
   s.running.store(false);
-  const std::lock_guard lock(s.mutex);
-  s.listeners.erase(first);
   os::throw_failed("pthread_create", -failed, "the thread that listens for other processes could not be started");
 }
 
@@ -130,8 +221,10 @@ void listen(int descriptor, std::weak_ptr<listener> one) {
   open(s);
   try {
     add(s, descriptor, std::move(one));
-    start(s, descriptor);
+    start(s);
   } catch (...) {
+    const std::lock_guard lock(s.mutex);
+    s.listeners.erase(descriptor);
     close(s);
     throw;
   }
@@ -143,18 +236,70 @@ void forget(int descriptor) noexcept {
   {
     const std::lock_guard lock(s->mutex);
     if (s->listeners.erase(descriptor) != 0) os::poll_remove(s->poll.get(), descriptor);
-    if (!s->listeners.empty() || in_service_thread) return;
+    if (!s->idle() || in_service_thread) return;
   }
   const std::lock_guard stopping(s->lifecycle);
   join_leaver(*s);
   {
     const std::lock_guard lock(s->mutex);
-    if (!s->listeners.empty() || !s->running.load()) return;  // another one came, or somebody else was first
+    if (!s->idle() || !s->running.load()) return;  // another one came, or somebody else was first
     s->running.store(false);
     os::signal_event(s->wake.get());
   }
   os::join_thread(s->thread, os::never);
   close(*s);
+}
+
+service_hold::service_hold() : epoch_(fork_epoch()) {
+  service& s = the_service();
+  const std::lock_guard starting(s.lifecycle);
+  const bool fresh = !s.running.load();
+  if (fresh) {
+    join_leaver(s);
+    open(s);
+  }
+  try {
+    if (!s.timer) add_timer(s);
+    if (fresh) start(s);
+  } catch (...) {
+    if (fresh) close(s);
+    throw;
+  }
+  const std::lock_guard lock(s.mutex);
+  ++s.holds;
+}
+
+service_hold::~service_hold() {
+  if (epoch_ != fork_epoch()) return;
+  service& s = *current.load(std::memory_order_acquire);
+  const std::lock_guard lock(s.mutex);
+  if (--s.holds == 0 && s.idle()) os::signal_event(s.wake.get());
+}
+
+void post(detail::posted& work) noexcept {
+  service& s = the_service();
+  const std::lock_guard lock(s.mutex);
+  work.next = nullptr;
+  const bool first = s.first_posted == nullptr;
+  (first ? s.first_posted : s.last_posted->next) = &work;
+  s.last_posted = &work;
+  if (first) os::signal_event(s.wake.get());
+}
+
+void set_alarm(alarm& a, clock::time_point due) noexcept {
+  service& s = the_service();
+  const std::lock_guard lock(s.mutex);
+  s.set.remove(a);
+  s.set.insert(a, due);
+  if (s.set.first == &a) os::set_timer(s.timer.get(), due);
+}
+
+bool take_back(alarm& a) noexcept {
+  service& s = the_service();
+  std::unique_lock lock(s.mutex);
+  if (s.set.remove(a)) return true;
+  if (!in_service_thread) s.rang.wait(lock, [&] { return s.set.ringing != &a; });
+  return false;
 }
 
 int service_threads() noexcept {

@@ -10,6 +10,7 @@
 #include "os/kernel.hpp"
 #include "worker/child_side.hpp"
 #include "worker/current_unit.hpp"
+#include "worker/task_context.hpp"
 
 namespace tandem {
 
@@ -73,10 +74,13 @@ bool parent_alive() noexcept {
   return os::wait_ready(set, os::now) == 0;
 }
 
-unsigned attempt() noexcept { return 1; }
-std::optional<clock::time_point> deadline() noexcept { return std::nullopt; }
+unsigned attempt() noexcept { return worker::thread_task != nullptr ? worker::thread_task->attempt : 1; }
+std::optional<clock::time_point> deadline() noexcept {
+  return worker::thread_task != nullptr ? worker::thread_task->deadline : std::nullopt;
+}
 
 std::stop_token stop_token() {
+  if (const auto* task = worker::thread_task) return task->token(task->task);
   if (auto* thread = worker::current_unit()) return thread->stops().get_token();
   return worker::this_process() != nullptr ? detail::worker_stop_token() : std::stop_token();
 }

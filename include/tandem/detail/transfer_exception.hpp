@@ -21,6 +21,12 @@ struct exception_entry {
 /// Adds it to the registry, once.
 TANDEM_EXPORT void add_exception(exception_entry& entry) noexcept;
 
+/// Writes an exception as read_failure() reads it: as itself if its type is registered or known, else as a
+/// remote_exception. Errors: std::bad_alloc.
+TANDEM_EXPORT void write_failure(writer&, const std::exception_ptr&);
+/// Errors: decode_error; std::bad_alloc.
+TANDEM_EXPORT std::exception_ptr read_failure(reader&);
+
 template <class E>
 void write_exception(writer& w, const std::exception& e) {
   write_value<E>(w, dynamic_cast<const E&>(e));
