@@ -4,6 +4,7 @@
 #     [PLAIN_MAIN]                GTest's own main, which does not call tandem::init()
 #     [OWN_MAIN]                  the sources have a main
 #     [TIMEOUT <seconds>]         for each test case; 60 unless told
+#     [ALONE]                     no other test runs beside its cases: they measure, or count what the whole machine has
 #     [LABELS <label>...])
 #
 # Makes one gtest program and registers each of its cases with ctest: each runs in a process of its own, so what one
@@ -11,7 +12,7 @@
 include(GoogleTest)
 
 function(tandem_add_test name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "PLAIN_MAIN;OWN_MAIN" "TIMEOUT" "SOURCES;LIBRARIES;LABELS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "PLAIN_MAIN;OWN_MAIN;ALONE" "TIMEOUT" "SOURCES;LIBRARIES;LABELS")
     if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
         message(FATAL_ERROR "tandem_add_test(${name}): SOURCES are missing, or unknown: ${arg_UNPARSED_ARGUMENTS}")
     endif()
@@ -27,10 +28,9 @@ function(tandem_add_test name)
     else()
         target_link_libraries(${name} PRIVATE tandem::gtest_main)
     endif()
-    # PRE_TEST: the program is asked for its cases by ctest, not by the build. RUN_SERIAL: what they start, count and wait
-    # for is theirs alone; only tests that do nothing but compile run side by side.
+    # PRE_TEST: the program is asked for its cases by ctest, not by the build.
     gtest_discover_tests(${name}
         DISCOVERY_MODE PRE_TEST
         DISCOVERY_TIMEOUT 60
-        PROPERTIES TIMEOUT ${arg_TIMEOUT} RUN_SERIAL TRUE LABELS "${arg_LABELS}")
+        PROPERTIES TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_ALONE} LABELS "${arg_LABELS}")
 endfunction()
