@@ -276,6 +276,11 @@ int die_with_parent() noexcept { return static_cast<int>(system_call(SYS_prctl, 
 
 int lead_group() noexcept { return static_cast<int>(system_call(SYS_setpgid, 0, 0)); }
 
+unsigned current_cpu() noexcept {
+  const int cpu = ::sched_getcpu();
+  return cpu < 0 ? 0 : static_cast<unsigned>(cpu);
+}
+
 int allowed_cpus() noexcept {
   for (std::size_t cpus = 1024; cpus <= 1U << 20; cpus *= 2) {
     cpu_set_t* set = CPU_ALLOC(cpus);
