@@ -42,7 +42,7 @@ class task_ring {
  public:
   explicit task_ring(std::size_t room) : slots_(room) {}
 
-  std::size_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
+  std::size_t size(std::memory_order order = std::memory_order_relaxed) const noexcept { return size_.load(order); }
   void push(detail::thread_task* task) {
     if (tail_ - head_ == slots_.size()) grow();
     slots_[tail_++ & (slots_.size() - 1)] = task;

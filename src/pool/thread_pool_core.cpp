@@ -416,8 +416,10 @@ const std::string* thread_pool_core::name_of(const thread_task& task) noexcept {
 // ---- sleeping -------------------------------------------------------------------------------------------------------
 
 bool thread_pool_core::has_work() const noexcept {
-  if (ring_.size() != 0 || special_ready_.load(std::memory_order_relaxed) != 0) return true;
-  return std::any_of(workers_.begin(), workers_.end(), [](const auto& each) { return each->ring.size() != 0; });
+  // seq_cst: after a registration as a sleeper, it sees what was pushed by who did not see the registration.
+  constexpr auto order = std::memory_order_seq_cst;
+  if (ring_.size(order) != 0 || special_ready_.load(order) != 0) return true;
+  return std::any_of(workers_.begin(), workers_.end(), [](const auto& each) { return each->ring.size(order) != 0; });
 }
 
 void thread_pool_core::sleep(pool_worker&) {
