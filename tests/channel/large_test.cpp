@@ -50,6 +50,7 @@ struct seen {
 
 TEST_F(large_messages, of_five_gib_go_through_a_duplex_pipe) {
   if (available_bytes() < 2 * large + 1_GiB) GTEST_SKIP() << "needs 11 GiB of memory";
+  const tandem::test::watchdog longer(230);  // where a page costs 10 µs, these take a minute
   auto [here, there] = tandem::make_duplex<std::vector<std::uint64_t>, seen>();
   tandem::process p(
       [](const tandem::connection<seen, std::vector<std::uint64_t>>& c) {
