@@ -23,13 +23,18 @@ thread_task::~thread_task() { pools::thread_pool_core::destroy_extra(*this); }
 
 std::stop_token thread_task::token() {
   pools::thread_pool_core::know(*this);
-  std::unique_lock lock(stops_lock_of(this));
-  if (!stops_.stop_possible()) stops_ = std::stop_source();
-  const std::stop_source source = stops_;
-  lock.unlock();
+  std::stop_token token;
+  {
+    const std::lock_guard lock(stops_lock_of(this));
+    if (!stops_.stop_possible()) {
+      std::stop_source made;
+      stops_.swap(made);
+    }
+    token = stops_.get_token();
+  }
   // Whoever asks marks first, then looks for the source: one of both sees the other.
-  if ((mark(0) & stop_asked) != 0) static_cast<void>(std::stop_source(source).request_stop());
-  return source.get_token();
+  if ((mark(0) & stop_asked) != 0) ask_stop();
+  return token;
 }
 
 void thread_task::ask_stop() {

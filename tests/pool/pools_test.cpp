@@ -17,17 +17,14 @@ using namespace std::chrono_literals;
 
 struct in_threads {
   static constexpr const char* name = "thread_pool";
-  static constexpr bool runs_later = true;
   static tandem::thread_pool make() { return tandem::thread_pool(2); }
 };
 struct in_pool_of_threads {
   static constexpr const char* name = "pool_of_threads";
-  static constexpr bool runs_later = true;
   static tandem::pool make() { return tandem::pool(tandem::threads(2)); }
 };
 struct in_caller {
   static constexpr const char* name = "pool_in_the_caller";
-  static constexpr bool runs_later = false;
   static tandem::pool make() { return tandem::pool(tandem::inline_execution); }
 };
 struct kind_names {

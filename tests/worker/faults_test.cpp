@@ -23,7 +23,9 @@ namespace {
 using tandem::os::role;
 namespace faults = tandem::os::faults;
 
-class fault_loops : public tandem::test::checked {};
+class fault_loops : public tandem::test::checked {
+  tandem::test::watchdog longer_{230};  // hundreds of tries, each of them slow under a sanitizer
+};
 
 const char* role_name(role r) {
   return r == role::host ? "host" : r == role::server ? "server" : r == role::keeper ? "keeper" : "worker";
