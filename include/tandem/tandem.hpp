@@ -9,6 +9,7 @@
 #include <tandem/observe.hpp>
 #include <tandem/pipe.hpp>
 #include <tandem/process.hpp>
+#include <tandem/process_pool.hpp>
 #include <tandem/shared.hpp>
 #include <tandem/socket.hpp>
 #include <tandem/stop_source.hpp>

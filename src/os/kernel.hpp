@@ -56,8 +56,8 @@ std::vector<int> open_descriptors();                    // those above 2; slow w
 void raise_descriptor_limit() noexcept;                 // soft limit to the hard one; remembers the old
 [[gnu::hot]] void restore_descriptor_limit() noexcept;  // as it was before that
 
-int make_event() noexcept;              // an eventfd; readable from the first signal on
-void signal_event(int event) noexcept;  // also from a signal handler
+int make_event() noexcept;                                  // an eventfd; readable from the first signal on
+void signal_event(int event) noexcept;                      // also from a signal handler
 int make_timer() noexcept;                                  // a timerfd of steady_clock; readable once it is due
 void set_timer(int timer, clock::time_point due) noexcept;  // instead of the time before
 int make_poll() noexcept;                                   // epoll
@@ -221,6 +221,8 @@ int change_directory(const char* path) noexcept;
 die_with_parent() noexcept;  // PR_SET_PDEATHSIG: only where the parent's forking thread is its only one
 [[gnu::hot]] int lead_group() noexcept;
 int allowed_cpus() noexcept;  // in the affinity mask
+int current_cpu() noexcept;   // where the caller runs; -1: not known
+void let_others_run() noexcept;
 
 // ---- threads ------------------------------------------------------------------------------------------------------
 int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept;

@@ -276,6 +276,10 @@ int die_with_parent() noexcept { return static_cast<int>(system_call(SYS_prctl, 
 
 int lead_group() noexcept { return static_cast<int>(system_call(SYS_setpgid, 0, 0)); }
 
+int current_cpu() noexcept { return ::sched_getcpu(); }
+
+void let_others_run() noexcept { ::sched_yield(); }
+
 int allowed_cpus() noexcept {
   for (std::size_t cpus = 1024; cpus <= 1U << 20; cpus *= 2) {
     cpu_set_t* set = CPU_ALLOC(cpus);

@@ -286,11 +286,10 @@ class mapped {
       return *this;
     }
     void operator++(int) { range_->advance(); }
-    friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept {
-      return i.range_ == nullptr || !i.range_->current_;
-    }
+    friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept { return i.at_end(); }
 
    private:
+    bool at_end() const noexcept { return range_ == nullptr || !range_->current_; }
     mapped* range_ = nullptr;
   };
 
@@ -425,7 +424,7 @@ class pool_members {
     using source = element_source<R>;
     if constexpr (source::stays) {
       run_each<std::remove_reference_t<typename source::reference>*>(std::move(f), std::forward<R>(range),
-                                                                    std::move(options));
+                                                                     std::move(options));
     } else {
       each_copy(std::move(f), std::forward<R>(range), std::move(options));
     }
