@@ -1,7 +1,7 @@
 // Messages there and back, and one way, between two processes: pipes, unix sockets and TCP of tandem beside the raw system
 // calls, ZeroMQ, nng, Boost.Asio and Python.
 //
-//   bench_channel [--rounds 7] [--python python3] [--json FILE]
+//   bench_channel [--rounds 7] [--sizes 64,4096,...] [--cpus all|one|both] [--python python3] [--json FILE]
 //
 // Each contestant has a partner process, forked before anything else, that echoes messages, or swallows them and confirms
 // a batch.
@@ -28,6 +28,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <sstream>
 
 #include <tandem/pipe.hpp>
 #include <tandem/socket.hpp>
@@ -37,8 +38,8 @@
 namespace {
 
 using buffer = std::vector<std::byte>;
-constexpr std::array<std::size_t, 5> sizes{64, 4096, 65536, 262144, 1048576};
-constexpr std::size_t largest = sizes.back();
+constexpr const char* all_sizes = "64,4096,65536,131072,262144,1048576";
+constexpr std::size_t largest = std::size_t{1} << 20;
 
 /// One side of what is measured: blocking, whole messages of a size that both know.
 class peer {
@@ -408,8 +409,8 @@ void print_ratio(const std::vector<bench::contestant>& all, const char* ours, co
   fmt::print("    {:<22}{} {}: {:.2f}\n", ours, back ? "time /" : "throughput /", raw, back ? ratio : 1 / ratio);
 }
 
-void measure(std::vector<std::unique_ptr<pairing>>& pairs, int rounds, const std::string& python_program,
-             const std::string& pinning, std::string& json) {
+void measure(std::vector<std::unique_ptr<pairing>>& pairs, const std::vector<std::size_t>& sizes, int rounds,
+             const std::string& python_program, const std::string& pinning, std::string& json) {
   for (const bool back : {true, false}) {
     for (const std::size_t size : sizes) {
       const int count = static_cast<int>(std::clamp<std::size_t>((std::size_t{96} << 20) / size, 40, 4000));
@@ -439,11 +440,21 @@ void measure(std::vector<std::unique_ptr<pairing>>& pairs, int rounds, const std
   }
 }
 
+std::vector<std::size_t> sizes_of(const std::string& list) {
+  std::vector<std::size_t> sizes;
+  std::stringstream in(list);
+  for (std::string one; std::getline(in, one, ',');) sizes.push_back(std::stoul(one));
+  for (const std::size_t size : sizes) require(size > 0 && size <= largest, "a size from 1 to 1048576");
+  return sizes;
+}
+
 void run(int argc, char** argv) {
   bench::arguments given(argc, argv);
   const int rounds = given.number("--rounds", 7);
   const std::string python_program = given.text("--python", "python3");
   const std::string json = given.text("--json", "");
+  const std::vector<std::size_t> sizes = sizes_of(given.text("--sizes", all_sizes));
+  const std::string which_cpus = given.text("--cpus", "both");
   given.finish();
   std::signal(SIGPIPE, SIG_IGN);  // of the others
   const double line = bench::line_round_trip_ns();
@@ -454,10 +465,10 @@ void run(int argc, char** argv) {
   for (const entry& e : entries) pairs.push_back(std::make_unique<pairing>(e.make()));
   for (const auto& p : pairs) p->begin();
   const std::vector<int> cpus = bench::allowed_cpus();
-  measure(pairs, rounds, python_program, "unpinned", rows);
+  if (which_cpus != "one") measure(pairs, sizes, rounds, python_program, "unpinned", rows);
   for (const auto& p : pairs) bench::pin({cpus.front()}, p->pid());
   bench::pin({cpus.front()});
-  measure(pairs, rounds, python_program, "one CPU", rows);
+  if (which_cpus != "all") measure(pairs, sizes, rounds, python_program, "one CPU", rows);
   bench::pin(cpus);
   bench::write_file(json, "{\"rows\": [\n  " + rows + "\n]}\n");
 }

@@ -4,6 +4,7 @@
 //
 // --large: the size of the large array, 1024 unless told.
 #include <condition_variable>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <numeric>
@@ -78,6 +79,30 @@ void show_memory(std::size_t mib, std::vector<std::string>& rows) {
   }
 }
 
+void time_pages(int rounds, std::vector<std::string>& rows) {
+  const auto timed = [](auto f) {
+    const auto start = bench::steady::now();
+    f();
+    return bench::micros_since(start) / 1000;
+  };
+  fmt::print("\n64 MiB: ms to make, to write the first time, to write again, to zero it; median of {}\n", rounds);
+  for (const bool huge : {false, true}) {
+    std::vector<double> make, touch, again, zero;
+    for (int i = 0; i < rounds; ++i) {
+      std::optional<array> a;
+      make.push_back(timed([&] { a.emplace(std::size_t{64} << 17, tandem::memory_options{.huge_pages = huge}); }));
+      touch.push_back(timed([&] { std::fill(a->span().begin(), a->span().end(), 1.0); }));
+      again.push_back(timed([&] { std::fill(a->span().begin(), a->span().end(), 2.0); }));
+      zero.push_back(timed([&] { std::memset(a->span().data(), 0, a->span().size_bytes()); }));
+    }
+    const double m = bench::median(make), t = bench::median(touch), g = bench::median(again), z = bench::median(zero);
+    fmt::print("  {:<26}{:>8.1f}{:>8.1f}{:>8.1f}{:>8.1f}\n", huge ? ".huge_pages = true" : "ordinary", m, t, g, z);
+    rows.push_back(fmt::format(
+        R"({{"huge_pages": {}, "make_ms": {:.2f}, "first_ms": {:.2f}, "again_ms": {:.2f}, "zero_ms": {:.2f}}})", huge,
+        m, t, g, z));
+  }
+}
+
 void run(bench::arguments args) {
   const int rounds = args.number("--rounds", 9);
   const int runs = args.number("--runs", 50);
@@ -110,25 +135,7 @@ void run(bench::arguments args) {
     fmt::print("  {} / {}: {:.2f}\n", all[2].name, all[1].name, ratio);
   }
 
-  const auto timed = [](auto f) {
-    const auto start = bench::steady::now();
-    f();
-    return bench::micros_since(start) / 1000;
-  };
-  fmt::print("\n64 MiB: ms to make, to write the first time, to write again; median of {}\n", rounds);
-  for (const bool huge : {false, true}) {
-    std::vector<double> make, touch, again;
-    for (int i = 0; i < rounds; ++i) {
-      std::optional<array> a;
-      make.push_back(timed([&] { a.emplace(std::size_t{64} << 17, tandem::memory_options{.huge_pages = huge}); }));
-      touch.push_back(timed([&] { std::fill(a->span().begin(), a->span().end(), 1.0); }));
-      again.push_back(timed([&] { std::fill(a->span().begin(), a->span().end(), 2.0); }));
-    }
-    const double m = bench::median(make), t = bench::median(touch), g = bench::median(again);
-    fmt::print("  {:<26}{:>8.1f}{:>8.1f}{:>8.1f}\n", huge ? ".huge_pages = true" : "ordinary", m, t, g);
-    rows.push_back(fmt::format(R"({{"huge_pages": {}, "make_ms": {:.2f}, "first_ms": {:.2f}, "again_ms": {:.2f}}})",
-                               huge, m, t, g));
-  }
+  time_pages(rounds, rows);
   show_memory(1, rows);
   show_memory(large_mib, rows);
   fmt::print("\nthe machine was busy for {:.0f} s of CPU time meanwhile\n", bench::machine_busy_seconds() - busy);

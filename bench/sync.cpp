@@ -1,6 +1,7 @@
 // Locks: what they cost free and contended, between threads and between processes; handing over; how soon a death is told.
 //
 //   bench_sync [--rounds 9] [--json FILE]
+#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -42,13 +44,18 @@ class pthread_lock {
     if (Kind == kind::robust) ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
     require(::pthread_mutex_init(&mutex_, &attributes), "pthread_mutex_init");
   }
-  void lock() { result_ = ::pthread_mutex_lock(&mutex_); }
+  void lock() { ::pthread_mutex_lock(&mutex_); }
   void unlock() { ::pthread_mutex_unlock(&mutex_); }
-  int result() const { return result_; }
+  /// Takes it from one who died, and gives it back in order.
+  bool owner_died() {
+    const bool died = ::pthread_mutex_lock(&mutex_) == EOWNERDEAD;
+    if (died) ::pthread_mutex_consistent(&mutex_);
+    ::pthread_mutex_unlock(&mutex_);
+    return died;
+  }
 
  private:
   pthread_mutex_t mutex_{};
-  int result_ = 0;
 };
 
 class posix_semaphore {
@@ -223,12 +230,20 @@ double round_trip_us() {
 
 // ---- deaths -------------------------------------------------------------------------------------------------------
 
-void hold_tandem() {
-  all->mutex.lock();
+template <class Lock>
+void hold(Lock& lock) {
+  lock.lock();
   all->ready = 1;
   for (;;) ::pause();
 }
-bool tandem_died() {
+void hold_tandem() { hold(all->mutex); }
+void hold_pthread() { hold(all->robust); }
+void hold_nothing() {
+  all->ready = 1;
+  for (;;) ::pause();
+}
+
+bool tandem_died(int) {
   try {
     all->mutex.lock();
     return false;
@@ -237,60 +252,36 @@ bool tandem_died() {
     return true;
   }
 }
+bool pthread_died(int) { return all->robust.owner_died(); }
+// No lock, and no second process that tells: what the kernel needs to end a process and say so.
+bool pidfd_readable(int pidfd) {
+  pollfd one{pidfd, POLLIN, 0};
+  return ::poll(&one, 1, -1) == 1;
+}
 
-double recovery_us() {
+/// From SIGKILL of a process until a thread that sleeps in `told` is told.
+double recovery_us(void (*hold_it)(), bool (*told)(int pidfd)) {
   constexpr int deaths = 20;
   std::vector<double> each;
   for (int i = 0; i < deaths; ++i) {
     all->ready = 0;
-    tandem::process owner(hold_tandem);
+    tandem::process owner(hold_it);
     while (all->ready == 0) std::this_thread::yield();
     std::atomic<double> took{0};
     std::atomic<bool> waits{false};
     bench::steady::time_point start;
     std::thread waiter([&] {
       waits = true;
-      if (tandem_died()) took = bench::micros_since(start);
+      if (told(owner.native_handle())) took = bench::micros_since(start);
     });
     while (!waits) std::this_thread::yield();
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // it sleeps by then, or spins
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // it sleeps by then
     start = bench::steady::now();
     owner.signal(SIGKILL);
     waiter.join();
     owner.join();
     if (took == 0) throw std::runtime_error("a death was not told");
     each.push_back(took);
-  }
-  return bench::median(std::move(each));
-}
-
-double pthread_recovery_us() {
-  static pthread_mutex_t* const mutex = [] {
-    auto* const m =
-        static_cast<pthread_mutex_t*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-    pthread_mutexattr_t attributes;
-    ::pthread_mutexattr_init(&attributes);
-    ::pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    ::pthread_mutex_init(m, &attributes);
-    return m;
-  }();
-  std::vector<double> each;
-  for (int i = 0; i < 20; ++i) {
-    all->ready = 0;
-    tandem::process owner(tandem::fork_options{}, [] {
-      ::pthread_mutex_lock(mutex);
-      all->ready = 1;
-      for (;;) ::pause();
-    });
-    while (all->ready == 0) std::this_thread::yield();
-    const auto start = bench::steady::now();
-    owner.signal(SIGKILL);
-    if (::pthread_mutex_lock(mutex) != EOWNERDEAD) throw std::runtime_error("a death was not told");
-    each.push_back(bench::micros_since(start));
-    ::pthread_mutex_consistent(mutex);
-    ::pthread_mutex_unlock(mutex);
-    owner.join();
   }
   return bench::median(std::move(each));
 }
@@ -308,9 +299,10 @@ void table(const char* title, const char* unit, std::vector<contestant>& contest
   }
 }
 
-void ratio(const std::vector<contestant>& contestants, const char* a, const char* b, double asked) {
+void ratio(const std::vector<contestant>& contestants, const char* a, const char* b, std::optional<double> asked = {}) {
   const std::vector<double> each = bench::ratios(bench::named(contestants, a), bench::named(contestants, b));
-  fmt::print("  {} / {}: {:.2f}, asked for: {:.2f}\n", a, b, bench::median(each), asked);
+  fmt::print("  {} / {}: {:.2f}{}\n", a, b, bench::median(each),
+             asked ? fmt::format(", asked for: {:.2f}", *asked) : "");
 }
 
 void prepare() {
@@ -371,10 +363,12 @@ void run(int argc, char** argv) {
   table("two processes, handing over", "µs there and back, or for each meeting", trips, rounds);
 
   std::vector<contestant> deaths = {
-      {"pthread, robust", [] { return pthread_recovery_us(); }},
-      {"tandem::mutex", [] { return recovery_us(); }},
+      {"pthread, robust", [] { return recovery_us(hold_pthread, pthread_died); }},
+      {"a pidfd that a thread polls", [] { return recovery_us(hold_nothing, pidfd_readable); }},
+      {"tandem::mutex", [] { return recovery_us(hold_tandem, tandem_died); }},
   };
   table("from SIGKILL of the owner until a waiter is told", "µs", deaths, rounds);
+  for (const char* other : {"pthread, robust", "a pidfd that a thread polls"}) ratio(deaths, "tandem::mutex", other);
   bench::write_file(json,
                     fmt::format("{{\"line_ns\": {:.1f}, \"rows\": [\n  {}\n]}}\n", line_ns, fmt::join(rows, ",\n  ")));
 }

@@ -6,7 +6,9 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <string>
+#include <vector>
 
 #include <tandem/error.hpp>
 #include <tandem/pipe.hpp>
@@ -40,6 +42,24 @@ void say_packets(int fd, bytes input) {
   }
 }
 
+/// The same, each packet made large, with a length that fits unless the input says otherwise.
+void say_large_packets(int fd, bytes input) {
+  constexpr std::size_t large = 70'000;
+  while (!input.empty()) {
+    const std::size_t size = std::min<std::size_t>(std::to_integer<std::size_t>(input[0]), input.size() - 1);
+    std::vector<std::byte> packet(input.begin() + 1, input.begin() + 1 + static_cast<std::ptrdiff_t>(size));
+    if (size % 5 != 0) packet.resize(large);
+    if (size % 7 != 0 && size >= sizeof(channel::frame)) {
+      channel::frame head;
+      std::memcpy(&head, packet.data(), sizeof head);
+      head.bytes = packet.size() - sizeof head;
+      std::memcpy(packet.data(), &head, sizeof head);
+    }
+    if (os::send_now(fd, {packet}) != 0) return;
+    input = input.subspan(1 + size);
+  }
+}
+
 template <class T>
 void receive_all(tandem::detail::channel_core& core) {
   for (int i = 0; i < 64; ++i) {
@@ -67,6 +87,14 @@ void messages_in_packets(bytes input, bool awaited) {
   say_packets(ends[1].get(), input);
   ends[1] = {};
   receive_all<std::vector<std::string>>(core);
+}
+
+void large_messages_in_packets(bytes input) {
+  auto ends = pair_of(false);
+  channel::packets core(std::move(ends[0]), options(false));
+  say_large_packets(ends[1].get(), input);
+  ends[1] = {};
+  receive_all<std::vector<int>>(core);
 }
 
 void messages_in_a_stream(bytes input, bool awaited) {
@@ -102,13 +130,14 @@ void greetings(bytes input, bool in_a_stream) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const bytes input(reinterpret_cast<const std::byte*>(data) + 1, size - 1);
-  switch (data[0] % 6) {
+  switch (data[0] % 7) {
     case 0: messages_in_packets(input, false); break;
     case 1: messages_in_packets(input, true); break;
     case 2: messages_in_a_stream(input, false); break;
     case 3: messages_in_a_stream(input, true); break;
     case 4: greetings(input, false); break;
-    default: greetings(input, true); break;
+    case 5: greetings(input, true); break;
+    default: large_messages_in_packets(input); break;
   }
   return 0;
 }

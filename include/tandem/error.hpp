@@ -59,12 +59,13 @@ class TANDEM_EXPORT remote_exception : public error {
 /// The system refused something: which call, and its errno.
 class TANDEM_EXPORT resource_exhausted : public error {
  public:
+  using error::error;
   /// One for that system call and its errno; `advice`, if any, ends what().
   /// Errors: std::bad_alloc.
   resource_exhausted(const std::string& operation, std::error_code code, const std::string& advice = {});
   /// The errno of the call, in the generic category.
   std::error_code code() const noexcept { return code_; }
-  /// The name of the system call.
+  /// The name of the system call; empty if it was made from a text alone.
   const std::string& operation() const noexcept;
 
  private:

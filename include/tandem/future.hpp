@@ -226,7 +226,11 @@ std::vector<state_ptr<future_state>> states_of(R& range) {
 template <class T>
 struct waiting<future<T>> {
   static wait_entry of(const future<T>& f) {
-    return {&f, [](const void* h) { return wait_state{-1, is_ready(h)}; }, &is_ready,
+    return {&f,
+            [](const void* h) {
+              return wait_state{-1, is_ready(h)};
+            },
+            &is_ready,
             [](const void* h, int event) {
               if (future_state* const state = state_of(h)) state->watch_event(event);
             },

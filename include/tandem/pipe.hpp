@@ -10,6 +10,9 @@
 // more holder of the same end, and so is what is passed to a process or sent through a pipe. An end is closed when its
 // last holder has closed it or is gone, however that went. Any number of threads and processes may send into one pipe,
 // and any number may receive from it: each message goes to one of them.
+//
+// A *large* message, below, is one of more than 64 KiB that the kernel does not take in one piece: it tries up to 1 MiB,
+// and needs memory of that size in one block, and the system's leave (net.core.wmem_max; 400 KiB at its usual value).
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -32,15 +35,15 @@ class sender {
   sender() noexcept = default;
 
   /// Sends one message.
-  /// Blocks: while the pipe is full; over 64 KiB, until a receiver has taken the message. Errors: closed if this end was
-  /// closed; broken_connection if all receivers are gone; resource_exhausted; what encoding throws. Nothing was sent then,
-  /// unless the last receiver died while it took a message of more than 64 KiB. Signals: no SIGPIPE; others do not
-  /// disturb it. Cost: a copy into the kernel, one system call; over 64 KiB six more; a vector or string of flat values is
-  /// sent from where it is, anything else is encoded first.
+  /// Blocks: while the pipe is full; until a receiver has taken the message, if it is large. Errors: closed if this end
+  /// was closed; broken_connection if all receivers are gone; resource_exhausted; what encoding throws. Nothing was sent
+  /// then, unless the last receiver died while it took a large message. Signals: no SIGPIPE; others do not disturb it.
+  /// Cost: a copy into the kernel, one system call; six more for a large one; a vector or string of flat values is sent
+  /// from where it is, anything else is encoded first.
   void send(const T& value) const { detail::send_value(end_, value, detail::no_deadline); }
   /// As send(), but does not wait, or no longer than `timeout`: false if the pipe was still full, and nothing was sent.
-  /// Blocks: try_send never; send_for until then. Errors: as send(). Cost: as send(); over 64 KiB the message is put
-  /// into memory of its own, which the receiver is handed.
+  /// Blocks: try_send never; send_for until then. Errors: as send(). Cost: as send(); a large message is put into memory
+  /// of its own, which the receiver is handed.
   bool try_send(const T& value) const { return detail::send_value(end_, value, detail::at_once); }
   bool send_for(const T& value, nanoseconds timeout) const {
     return detail::send_value(end_, value, detail::moment_after(timeout));
@@ -74,8 +77,9 @@ class receiver {
   /// Blocks: until then. Errors: broken_connection if a sender died inside of a message, which is then lost; decode_error
   /// if the bytes are no T; resource_exhausted if there was no room for the message's handles; closed if this end was
   /// closed; std::bad_alloc; what decoding throws: each of these costs the one message. Signals: do not disturb it.
-  /// Cost: a copy out of the kernel, one system call; over 64 KiB four more for each message and one for each
-  /// 256 KiB; memory is taken as the bytes come.
+  /// Cost: a copy out of the kernel, one system call; two if the message before was of more than 64 KiB, so that a vector
+  /// or string of flat values goes straight to its place; for a large message four more, and one for each 256 KiB: memory
+  /// is taken as the bytes come.
   std::optional<T> receive() const { return detail::receive_value<T>(end_, detail::no_deadline); }
   /// As receive(), but nothing if no message was there for `timeout`. A large message that was begun is kept for the next
   /// call.
@@ -122,7 +126,7 @@ struct pipe_ends {
 
 /// A new pipe.
 /// Blocks: never. Threads: any. Errors: resource_exhausted. Cost: a unix socket pair: one system call, two descriptors;
-/// the kernel holds up to about 200 KiB of messages.
+/// the kernel holds up to about 200 KiB of messages, and 2 MiB once one of more than 64 KiB was sent.
 template <transferable T>
 pipe_ends<T> make_pipe();
 
@@ -136,8 +140,8 @@ class connection {
   connection() noexcept = default;
 
   /// Sends one message.
-  /// Blocks: while the peer does not read and the kernel's buffer is full; over 64 KiB, until the peer has taken the
-  /// message. Errors: closed if this end was closed; broken_connection if the peer is gone; resource_exhausted;
+  /// Blocks: while the peer does not read and the kernel's buffer is full; until the peer has taken the message, if it is
+  /// large. Errors: closed if this end was closed; broken_connection if the peer is gone; resource_exhausted;
   /// std::length_error over a socket if it is larger than max_message_bytes; timed_out if the listener did not answer by
   /// handshake_deadline; what encoding throws. Signals: no SIGPIPE; others do not disturb it. Cost: as sender::send();
   /// over TCP one system call for what the kernel's buffer holds.

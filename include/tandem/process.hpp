@@ -15,8 +15,8 @@ namespace tandem {
 enum class start_method {
   fork_server,  // a clone of the small copy of the program that init() made: fast; globals are as they were then
   spawn,        // the same program started afresh, with the same arguments: nothing inherited but standard streams; it
-                // reaches init() in main, where its function runs; what main does before that, it does again; the
-                // preload does not run in it
+                // reaches init() in main, where its function runs; what main does before that, it does again, but
+                // signals are then as in any worker; the preload does not run in it
 };
 
 struct process_options {
@@ -33,7 +33,8 @@ struct process_options {
 struct fork_options {
   std::string name = {};
   bool allow_threads = false;  // copy the program although other threads run: whatever lock they hold stays held in the
-                               // copy, for ever; a wait call of the program may then take the copy's exit status away
+                               // copy, for ever; a wait call of the program, or an ignored SIGCHLD, may then take the
+                               // copy's exit status away
   nanoseconds stop_grace = std::chrono::seconds(5);
   nanoseconds kill_grace = std::chrono::seconds(1);
 };

@@ -51,14 +51,22 @@ class shared {
   static_assert(std::is_same_v<T, std::remove_cv_t<T>>, "tandem: write shared<T> without const or volatile");
 
  public:
-  /// Makes the object as T{arguments...}.
+  /// Makes the object as T{arguments...}, or as T(arguments...) where only that compiles: shared<double>(n).
   /// Blocks: never. Errors: resource_exhausted (no memory, no descriptor); what the constructor of T throws.
   /// Cost: some ten system calls, and a page or more of memory.
   template <class... A>
   requires(!(std::is_same_v<std::decay_t<A>, shared> || ...) &&
            !(std::is_same_v<std::decay_t<A>, detail::segment> || ...)) explicit shared(A&&... arguments)
       : segment_(shape(1), memory_options{}) {
-    new (segment_.address()) contents{T{std::forward<A>(arguments)...}};
+    if constexpr (std::is_aggregate_v<T> || requires { T{std::forward<A>(arguments)...}; }) {
+      new (segment_.address()) contents{T{std::forward<A>(arguments)...}};
+    } else {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"  // asked for: as by a cast
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+      new (segment_.address()) contents{T(std::forward<A>(arguments)...)};
+#pragma GCC diagnostic pop
+    }
   }
 
   /// The object, without the lock.

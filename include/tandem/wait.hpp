@@ -1,5 +1,5 @@
 #pragma once
-// Waiting for the first of many: ends of pipes, connections, processes, threads, descriptors.
+// Waiting for the first of many: ends of pipes, connections, queues, processes, threads, descriptors.
 //
 //   switch (tandem::wait_any(std::tie(questions, worker))) {
 //     case 0: answer(questions.receive()); break;
@@ -38,7 +38,7 @@ template <class... H>
 std::optional<std::size_t> wait_tuple(const std::tuple<H&...>& handles, clock::time_point deadline) {
   static_assert(
       (waitable<std::remove_const_t<H>> && ...),
-      "tandem: wait_any waits for receivers, connections, listeners, processes, threads, file_descriptors and "
+      "tandem: wait_any waits for receivers, connections, listeners, queues, processes, threads, file_descriptors and "
       "the numbers of descriptors: one of these is something else");
   if constexpr ((waitable<std::remove_const_t<H>> && ...)) {
     const auto entries = std::apply(
@@ -54,6 +54,7 @@ std::optional<std::size_t> wait_tuple(const std::tuple<H&...>& handles, clock::t
 template <range_of_handles R>
 std::optional<std::size_t> wait_range(R& handles, clock::time_point deadline) {
   std::vector<wait_entry> entries;
+  if constexpr (requires { std::size(handles); }) entries.reserve(std::size(handles));
   for (const auto& handle : handles) entries.push_back(waiting<std::remove_cvref_t<decltype(handle)>>::of(handle));
   return wait_entries(entries, deadline);
 }
@@ -61,11 +62,12 @@ std::optional<std::size_t> wait_range(R& handles, clock::time_point deadline) {
 }  // namespace detail
 
 /// The index of a handle that is ready: with something to receive or to accept, ended, or closed. Of several that are,
-/// another one each time. Handles are receivers, connections, listeners, processes, threads, file_descriptors and numbers
-/// of descriptors (readable); a tuple of references to them (std::tie) or a range of one type.
+/// another one each time. Handles are receivers, connections, listeners, queues, processes, threads, file_descriptors and
+/// numbers of descriptors (readable); a tuple of references to them (std::tie) or a range of one type.
 /// Blocks: until one is. Threads: any; the handles stay where they are meanwhile. Errors: std::invalid_argument if there
-/// are none, or a number is no open descriptor; resource_exhausted. Signals: do not disturb it. Cost: one system call
-/// while it waits, however many they are; for threads an eventfd more.
+/// are none, or a number is no open descriptor; resource_exhausted. Signals: do not disturb it. Cost: one ppoll(2) while it
+/// waits, in proportion to the number of handles (docs/benchmarks.md); for threads and queues an eventfd more, for each
+/// queue a thread. Who serves thousands registers their native_handle() with an epoll of the program's own.
 template <class... H>
 std::size_t wait_any(std::tuple<H&...> handles) {
   return *detail::wait_tuple(handles, detail::no_deadline);

@@ -33,6 +33,9 @@ resource_exhausted::resource_exhausted(const std::string& operation, std::error_
       code_(code),
       operation_(std::make_shared<const std::string>(operation)) {}
 
-const std::string& resource_exhausted::operation() const noexcept { return *operation_; }
+const std::string& resource_exhausted::operation() const noexcept {
+  static const std::string unknown;
+  return operation_ ? *operation_ : unknown;
+}
 
 }  // namespace tandem

@@ -32,8 +32,10 @@ struct frame {
 };
 static_assert(sizeof(frame) == 24);
 
-/// A message of at most so many bytes is one packet; a larger one would have the kernel look for large blocks of memory.
-constexpr std::size_t most_in_packet = 64_KiB;
+/// A message of at most so many bytes is one packet.
+constexpr std::size_t most_in_small_packet = 64_KiB;
+/// One of at most so many is, where the kernel finds it a block of memory, and the socket's buffer may be that large.
+constexpr std::size_t most_in_packet = 1_MiB + 4_KiB;
 constexpr std::size_t no_limit = std::size_t{1} << 47;  // what the address space holds
 
 /// Throws broken_connection, unless a message may begin like this.

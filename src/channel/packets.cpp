@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <stdexcept>
 
 #include <tandem/detail/channel_values.hpp>
@@ -36,11 +37,30 @@ std::span<const std::byte> bytes_of(const frame& f) { return std::as_bytes(std::
 
 }  // namespace
 
+/// Its bytes after the frame are in the memory that the sink has for any message; or in `lead` and in the place that it
+/// has for this one; what is more, in `memory`.
 struct packets::packet {
   frame head = {};
   staging memory = {};
   std::size_t bytes = 0;  // after the frame
   std::vector<file_descriptor> descriptors = {};
+  frame foreseen = {};
+  std::array<std::byte, sink::lead_bytes> lead = {};
+  std::array<std::byte, sink::lead_bytes> foreseen_lead = {};
+  std::span<std::byte> place = {};
+
+  bool as_foreseen() const noexcept {
+    return !place.empty() && head.bytes == foreseen.bytes && lead == foreseen_lead && bytes == head.bytes;
+  }
+  std::vector<std::byte> gathered(std::span<const std::byte> first, std::span<const std::byte> second) {
+    std::vector<std::byte> all;
+    all.reserve(bytes);
+    for (const std::span<const std::byte> part : {first, second, std::span<const std::byte>(memory.touched(bytes))}) {
+      const auto more = part.first(std::min(part.size(), bytes - all.size()));
+      all.insert(all.end(), more.begin(), more.end());
+    }
+    return all;
+  }
 };
 
 packets::packets(file_descriptor socket, packet_options options)
@@ -51,29 +71,53 @@ packets::packets(file_descriptor socket, packet_options options)
 
 // ---- sending ------------------------------------------------------------------------------------------------------
 
+// The buffer is made larger for the first large message, so that the kernel holds no more than it needs for small ones.
+std::size_t packets::packet_limit() {
+  const std::size_t known = packet_limit_.load(std::memory_order_relaxed);
+  if (known != 0) {
+    int apart = keep_apart_.load(std::memory_order_relaxed);
+    if (apart == 0) return known;
+    keep_apart_.compare_exchange_strong(apart, apart - 1, std::memory_order_relaxed);
+    return most_in_small_packet;
+  }
+  constexpr std::size_t around = 32 + sizeof(frame);  // what the kernel wants to be free beside a packet
+  const long room = os::widen_send_buffer(socket_.get(), most_in_packet + around);
+  const auto bytes = room > static_cast<long>(around) ? static_cast<std::size_t>(room) - around : 0;
+  const std::size_t most = std::clamp(bytes, most_in_small_packet, most_in_packet);
+  packet_limit_.store(most, std::memory_order_relaxed);
+  return most;
+}
+
 bool packets::send(const outgoing& o, clock::time_point deadline) {
   const std::size_t total = o.head.size() + o.body.size();
   check_size(total, most_bytes_);
   if (awaits()) require_answer();
-  if (total > most_in_packet || o.handles.size() > os::most_descriptors) return send_apart(o, deadline);
+  const bool fits = total <= most_in_small_packet || total <= packet_limit();
+  if (!fits || o.handles.size() > os::most_descriptors) return send_apart(o, deadline);
   frame f;
   f.bytes = total;
   f.handles = o.handles.size();
   std::array<int, os::most_descriptors> descriptors;
   for (std::size_t i = 0; i < o.handles.size(); ++i) descriptors[i] = o.handles[i].get();
-  return send_packet(f, o, std::span(descriptors).first(o.handles.size()), deadline);
+  const outcome came = send_packet(f, o, std::span(descriptors).first(o.handles.size()), deadline);
+  if (came != outcome::no_room) return came == outcome::sent;
+  constexpr int next_ones = 64;  // each failure has had the kernel search its memory
+  keep_apart_.store(next_ones, std::memory_order_relaxed);
+  return send_apart(o, deadline);
 }
 
-bool packets::send_packet(const frame& f, const outgoing& o, std::span<const int> descriptors,
-                          clock::time_point deadline) {
+packets::outcome packets::send_packet(const frame& f, const outgoing& o, std::span<const int> descriptors,
+                                      clock::time_point deadline) {
   for (;;) {
     const int failed = deadline == os::never ? os::send(socket_.get(), {bytes_of(f), o.head, o.body}, descriptors)
                                              : os::send_now(socket_.get(), {bytes_of(f), o.head, o.body}, descriptors);
-    if (failed == 0) return true;
+    if (failed == 0) return outcome::sent;
     if (failed == -EPIPE || failed == -ECONNRESET) throw_no_receiver();
+    const bool is_large = o.head.size() + o.body.size() > most_in_small_packet;
+    if (is_large && (failed == -ENOBUFS || failed == -EMSGSIZE)) return outcome::no_room;
     // Also without a deadline, if the program made the descriptor non-blocking.
     if (failed != -EAGAIN) os::throw_failed("sendmsg", -failed);
-    if (!wait_until_writable(socket_.get(), deadline)) return false;
+    if (!wait_until_writable(socket_.get(), deadline)) return outcome::late;
   }
 }
 
@@ -126,7 +170,7 @@ bool packets::send_apart(const outgoing& o, clock::time_point deadline) {
   frame f;
   f.bytes = o.head.size() + o.body.size();
   f.handles = o.handles.size();
-  const bool large = f.bytes > most_in_packet;
+  const bool large = f.bytes > most_in_small_packet;
   std::vector<int> descriptors;
   descriptors.reserve(os::most_descriptors);
   file_descriptor box;
@@ -137,13 +181,13 @@ bool packets::send_apart(const outgoing& o, clock::time_point deadline) {
   } else {
     for (const file_descriptor& handle : o.handles) descriptors.push_back(handle.get());
   }
-  if (!large) return send_packet(f, o, descriptors, deadline);
+  if (!large) return send_packet(f, o, descriptors, deadline) == outcome::sent;
 
   f.apart |= payload_apart;
   if (deadline != os::never) {
     const file_descriptor memory = memory_of(o);
     descriptors.push_back(memory.get());
-    return send_packet(f, {}, descriptors, deadline);
+    return send_packet(f, {}, descriptors, deadline) == outcome::sent;
   }
   std::array<file_descriptor, 2> stream;
   os::check(os::stream_pair(stream), "socketpair");
@@ -202,12 +246,17 @@ arrival packets::next_packet(packet& p, sink& into, clock::time_point deadline) 
   const clock::time_point until = waits ? std::min(deadline, welcome_deadline_) : deadline;
   os::message got;
   for (;;) {
-    const std::initializer_list<std::span<std::byte>> parts = {std::as_writable_bytes(std::span(&p.head, 1)),
-                                                               into.direct(), p.memory.all()};
+    const bool at_place = expects_large_messages_.load(std::memory_order_relaxed) && into.has_place();
+    if (at_place) look_ahead(p, into, until == os::never);
+    const std::span<std::byte> first = p.place.empty() ? into.direct() : std::span<std::byte>(p.lead);
+    const std::initializer_list<std::span<std::byte>> parts = {std::as_writable_bytes(std::span(&p.head, 1)), first,
+                                                               p.place, p.memory.all()};
     got = until == os::never ? os::receive_parts(socket_.get(), parts) : os::receive_parts_now(socket_.get(), parts);
     if (got.size == -ECONNRESET) continue;  // told once, of a peer that left before it read all; what it sent follows
     if (got.size != -EAGAIN) break;
     if (wait_until_readable(socket_.get(), until)) continue;
+    if (waits && !awaits() && until < deadline)
+      return next_packet(p, into, deadline);  // another thread took the answer
     if (waits) require_answer();
     return arrival::none;
   }
@@ -219,7 +268,26 @@ arrival packets::next_packet(packet& p, sink& into, clock::time_point deadline) 
   if (got.descriptors_lost) throw_lost_handles();
   p.bytes = static_cast<std::size_t>(got.size) - sizeof(frame);
   p.descriptors = std::move(got.descriptors);
+  const bool is_large = p.head.bytes > most_in_small_packet;
+  if (expects_large_messages_.load(std::memory_order_relaxed) != is_large)
+    expects_large_messages_.store(is_large, std::memory_order_relaxed);
   return arrival::message;
+}
+
+// So that a large message goes straight to where it belongs. Another receiver may take it first.
+void packets::look_ahead(packet& p, sink& into, bool may_wait) const {
+  p.place = {};
+  std::array<std::byte, sizeof(frame) + sink::lead_bytes> beginning;
+  const long size = may_wait ? os::peek(socket_.get(), beginning) : os::peek_now(socket_.get(), beginning);
+  if (size <= static_cast<long>(most_in_small_packet)) return;  // also of an error: the receiving itself meets it
+  std::memcpy(&p.foreseen, beginning.data(), sizeof(frame));
+  std::copy_n(beginning.begin() + sizeof(frame), sink::lead_bytes, p.foreseen_lead.begin());
+  const std::size_t total = static_cast<std::size_t>(size) - sizeof(frame);
+  if (total > most_bytes_ || total > most_in_packet || p.foreseen.bytes != total) return;
+  try {
+    p.place = into.place(total, p.foreseen_lead);
+  } catch (const std::bad_alloc&) {  // what takes it from the memory here says so, and it costs the message
+  }
 }
 
 arrival packets::deliver(packet& p, sink& into, clock::time_point deadline) {
@@ -246,12 +314,16 @@ arrival packets::deliver(packet& p, sink& into, clock::time_point deadline) {
   const std::span<std::byte> direct = into.direct();
   if (p.bytes <= into.limit()) {
     into.handles = std::move(m.handles);
-    into.whole(direct.empty() ? p.memory.all().first(p.bytes) : direct.first(p.bytes));
+    if (p.as_foreseen()) {
+      into.filled();
+    } else if (!p.place.empty()) {
+      into.owned(p.gathered(p.lead, p.place));
+    } else {
+      into.whole(direct.empty() ? p.memory.touched(p.bytes) : direct.first(p.bytes));
+    }
     return arrival::message;
   }
-  m.bytes.assign(direct.begin(), direct.end());
-  const auto rest = p.memory.all().first(p.bytes - direct.size());
-  m.bytes.insert(m.bytes.end(), rest.begin(), rest.end());
+  m.bytes = p.gathered(direct, {});
   m.filled = p.bytes;
   keep(std::move(m), false);
   throw_too_large(p.bytes, into.limit());

@@ -2,6 +2,9 @@
 // Messages over a unix socket of packets (SOCK_SEQPACKET). The kernel takes and gives a packet whole, so any number of
 // threads and processes can share both ends without a lock, and one that is killed harms no other.
 //
+// A packet of up to 64 KiB always can be had. Larger ones, up to a MiB, are tried: the kernel has to find a block of memory
+// for each, and the socket's buffer may be that large only if the system's limits let it.
+//
 // A message that is too large for a packet, or has too many handles, is sent as a packet that holds the frame and the
 // descriptors of where the rest is: a stream of its own, into which the sender writes while the receiver reads; or, where
 // the sender must not wait for that, a sealed memfd. Handles beyond the kernel's number wait in a socket of their own. So
@@ -61,11 +64,14 @@ class packets final : public detail::channel_core {
 
  private:
   struct packet;
+  enum class outcome { sent, late, no_room };  // the last: the kernel has none for a packet of that size
 
-  bool send_packet(const frame&, const outgoing&, std::span<const int> descriptors, clock::time_point deadline);
+  std::size_t packet_limit();
+  outcome send_packet(const frame&, const outgoing&, std::span<const int> descriptors, clock::time_point deadline);
   bool send_apart(const outgoing&, clock::time_point deadline);
   void write_payload(int stream, const outgoing&);
   arrival next_packet(packet&, sink&, clock::time_point deadline);
+  void look_ahead(packet&, sink&, bool may_wait) const;
   arrival deliver(packet&, sink&, clock::time_point deadline);
   arrival finish(begun_message&&, sink&, clock::time_point deadline, bool resumed);
   void keep(begun_message&&, bool resumed);
@@ -77,6 +83,9 @@ class packets final : public detail::channel_core {
   const std::size_t most_bytes_;
   std::atomic<answer> answer_;
   const clock::time_point welcome_deadline_;
+  std::atomic<std::size_t> packet_limit_{0};         // 0: not yet known
+  std::atomic<int> keep_apart_{0};                   // so many large messages to come: there was no memory for a packet
+  std::atomic<bool> expects_large_messages_{false};  // for the last one was
   std::atomic<bool> has_begun_{false};
   std::mutex mutex_;  // of what follows
   std::deque<begun_message> begun_;

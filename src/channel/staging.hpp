@@ -1,5 +1,6 @@
 #pragma once
 // Memory for one packet of unknown size.
+#include <algorithm>
 #include <memory>
 #include <span>
 
@@ -7,7 +8,8 @@
 
 namespace tandem::channel {
 
-/// The thread's own, unless it is in use: what a message is decoded by may receive another one.
+/// The thread's own, unless it is in use: what a message is decoded by may receive another one. Most of it is never
+/// touched, and takes address space only; what a large message has touched is not kept.
 class staging {
  public:
   staging() : memory_(std::move(spare)) {
@@ -15,11 +17,19 @@ class staging {
   }
   staging(const staging&) = delete;
   staging& operator=(const staging&) = delete;
-  ~staging() { spare = std::move(memory_); }
+  ~staging() {
+    if (touched_ <= most_in_small_packet) spare = std::move(memory_);
+  }
 
   std::span<std::byte> all() const noexcept { return {memory_.get(), most_in_packet}; }
+  /// The first `bytes` of it, or all.
+  std::span<std::byte> touched(std::size_t bytes) noexcept {
+    touched_ = std::min(std::max(touched_, bytes), most_in_packet);
+    return all().first(std::min(bytes, most_in_packet));
+  }
 
  private:
+  std::size_t touched_ = 0;
   static thread_local std::unique_ptr<std::byte[]> spare;
   std::unique_ptr<std::byte[]> memory_;
 };

@@ -151,6 +151,7 @@ stream::progress stream::take_frame(clock::time_point deadline) {
     answer_.store(head_.kind == frame_kind::welcome ? answer::welcome : answer::refusal, std::memory_order_relaxed);
     begin_next();
     if (head_.kind == frame_kind::refusal) throw_refused();
+    return progress::answered;  // from here on another deadline holds
   }
   return progress::begun;
 }
@@ -194,8 +195,10 @@ arrival stream::receive(sink& into, clock::time_point deadline) {
   if (!lock) return arrival::none;
   if (broken_.load(std::memory_order_relaxed)) throw broken_connection(out_of_step);
   if (awaits()) require_answer();
-  const clock::time_point until = awaits() ? std::min(deadline, welcome_deadline_) : deadline;
-  switch (take_frame(until)) {
+  progress reached = progress::answered;
+  while (reached == progress::answered)
+    reached = take_frame(awaits() ? std::min(deadline, welcome_deadline_) : deadline);
+  switch (reached) {
     case progress::waiting:
       if (awaits()) require_answer();
       return arrival::none;
@@ -216,7 +219,7 @@ arrival stream::receive(sink& into, clock::time_point deadline) {
     into.owned(std::move(body));
     return arrival::message;
   }
-  if (total <= most_in_packet) {
+  if (total <= most_in_small_packet) {
     const staging memory;
     const std::span<std::byte> place = into.direct().empty() ? memory.all().first(total) : into.direct().first(total);
     fill(place);
@@ -237,7 +240,8 @@ bool stream::ready() {
   if (!lock || broken_.load(std::memory_order_relaxed)) return true;  // somebody receives; he may be first
   bool is_ready = true;
   try {
-    const progress reached = take_frame(os::now);
+    progress reached = take_frame(os::now);
+    if (reached == progress::answered) reached = take_frame(os::now);
     is_ready = reached == progress::ended || (reached == progress::begun && take_body(os::now) == progress::whole);
   } catch (const tandem::error&) {  // receive() says so
   } catch (const std::bad_alloc&) {
@@ -262,7 +266,6 @@ bool stream::greet(clock::time_point deadline) {
   if (!awaits()) return true;
   const std::lock_guard lock(receiving_);
   require_answer();
-  // Reads on past the answer only what is there, which is kept.
   while (awaits()) {
     if (!wait_until_readable(native_handle(), deadline)) return false;
     take_frame(os::now);

@@ -32,7 +32,7 @@ class stream final : public detail::channel_core {
   void write(writer&) override;
 
  private:
-  enum class progress { waiting, begun, whole, ended };
+  enum class progress { waiting, answered, begun, whole, ended };
 
   bool has_room(std::size_t bytes) const;
   long read_some(std::span<std::byte>, clock::time_point deadline);

@@ -71,8 +71,8 @@ class round {
   }
   /// The first from `start` on that is ready.
   std::optional<std::size_t> ready_from(std::size_t start) const {
-    for (std::size_t k = 0; k < entries_.size(); ++k) {
-      const std::size_t i = (start + k) % entries_.size();
+    std::size_t i = entries_.empty() ? 0 : start % entries_.size();
+    for (std::size_t k = 0; k < entries_.size(); ++k, i = i + 1 == entries_.size() ? 0 : i + 1) {
       if (set_[i].invalid) {
         throw std::invalid_argument("tandem: wait_any was given " + std::to_string(set_[i].fd) +
                                     ", which is no open descriptor");

@@ -1,15 +1,20 @@
 #include <cerrno>
+#include <cstdint>
+#include <span>
 #include <stdexcept>
+#include <string>
 
 #include <tandem/error.hpp>
 
 #include "memory/segment.hpp"
 #include "os/kernel.hpp"
+#include "os/left_names.hpp"
 
 namespace tandem::detail {
 
 namespace {
 
+constexpr const char* name_prefix = "tandem.";
 constexpr int most_tries = 1000;  // each time another process has removed or made the name meanwhile
 
 std::string checked(const std::string& name) {
@@ -17,7 +22,16 @@ std::string checked(const std::string& name) {
   if (name.size() > longest || name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
     throw std::invalid_argument("tandem: \"" + name +
                                 "\" cannot be the name of shared memory: at most 200 characters, and no slash");
-  return "tandem." + name;
+  return name_prefix + name;
+}
+
+// A peer that writes over the label keeps its memory: what is no file of ours is left alone.
+bool is_ours(int fd) {
+  const long size = os::size_of(fd);
+  if (size < static_cast<long>(sizeof(segment_label))) return false;
+  std::uint64_t magic = 0;
+  const std::size_t label_at = static_cast<std::size_t>(size) - sizeof(segment_label);
+  return os::read_at(fd, std::as_writable_bytes(std::span(&magic, 1)), label_at) == 0 && magic == label_magic;
 }
 
 }  // namespace
@@ -58,6 +72,15 @@ void named_file::publish(int fd) const { os::check(os::lock_shared(fd), "flock")
 void named_file::leave(int fd) const noexcept {
   if (os::own_pid() == opened_by_ && os::lock_alone(fd) && os::is_named(fd, file_name_.c_str()))
     os::remove_name(file_name_.c_str());
+}
+
+void remove_names_of_the_killed() {
+  for (const std::string& name : os::names_that_begin(name_prefix)) {
+    const file_descriptor file(os::open_left(name.c_str()));
+    // Who has just opened it finds that it has lost its name, and makes another.
+    if (file && os::lock_alone(file.get()) && is_ours(file.get()) && os::is_named(file.get(), name.c_str()))
+      os::remove_name(name.c_str());
+  }
 }
 
 }  // namespace tandem::detail

@@ -60,6 +60,9 @@ class named_file {
   int opened_by_;  // a process; its copies leave the name alone
 };
 
+/// Removes the names of memory that nobody has any more: those who asked for it were killed. Errors: std::bad_alloc.
+void remove_names_of_the_killed();
+
 class mapping {
  public:
   /// Memory of its own. Errors: resource_exhausted; with a name: std::invalid_argument.

@@ -134,6 +134,9 @@ message receive_now(int fd, std::span<std::byte> buffer) noexcept;  // -EAGAIN i
 /// As receive() and receive_now(), into at most four parts, one after the other.
 message receive_parts(int fd, std::initializer_list<std::span<std::byte>> parts) noexcept;
 message receive_parts_now(int fd, std::initializer_list<std::span<std::byte>> parts) noexcept;
+/// The beginning of the next message, which stays: how many bytes it has in all; 0 at the end; minus errno.
+long peek(int fd, std::span<std::byte> beginning) noexcept;
+long peek_now(int fd, std::span<std::byte> beginning) noexcept;  // -EAGAIN if there is none
 /// As receive(), for the answer to what was sent: a next answer must not be taken for this one, so if even several
 /// tries fail (the kernel has no memory), the socket is shut down. Its size is never below zero: 0 is the end.
 message receive_answer(int fd, std::span<std::byte> buffer) noexcept;
@@ -170,8 +173,10 @@ int connect_unix(const endpoint&, clock::time_point deadline) noexcept;  // -EAG
 int connect_tcp(const endpoint&, clock::time_point deadline) noexcept;   // -ETIMEDOUT at the deadline
 int tune_stream(int fd) noexcept;   // what is sent goes at once; a peer that vanished is noticed
 long peer_user(int fd) noexcept;    // of a unix socket: the user id
-long send_buffer(int fd) noexcept;  // of a stream: how many bytes it may hold
-long unsent(int fd) noexcept;       // how many it holds
+long send_buffer(int fd) noexcept;  // of a socket: how many bytes it may hold
+/// Asks for a buffer that holds at least `bytes`: how many it holds now.
+long widen_send_buffer(int fd, std::size_t bytes) noexcept;
+long unsent(int fd) noexcept;  // how many it holds
 /// The folder of that path, locked until the descriptor is closed; negative if it cannot be.
 int lock_folder_of(const std::string& path) noexcept;
 bool nobody_is_at(const endpoint&) noexcept;  // of unix: there is a file, and no socket that it belongs to
@@ -220,8 +225,8 @@ int change_directory(const char* path) noexcept;
 [[gnu::hot]] int
 die_with_parent() noexcept;  // PR_SET_PDEATHSIG: only where the parent's forking thread is its only one
 [[gnu::hot]] int lead_group() noexcept;
-int allowed_cpus() noexcept;  // in the affinity mask
-int current_cpu() noexcept;   // where the caller runs; -1: not known
+int allowed_cpus() noexcept;      // in the affinity mask
+unsigned current_cpu() noexcept;  // of the calling thread; no system call where the C library knows it
 void let_others_run() noexcept;
 
 // ---- threads ------------------------------------------------------------------------------------------------------

@@ -10,9 +10,16 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "os/left_names.hpp"
 #include "os/system_call.hpp"
 
 namespace tandem::os {
@@ -122,14 +129,13 @@ std::array<char, path_bytes> path_of(const char* name) noexcept {
   std::snprintf(path.data(), path.size(), "/dev/shm/%s", name);
   return path;
 }
-}  // namespace
 
-int open_named(const char* name) noexcept {
+int open_own(const char* name, int more_flags) noexcept {
   if (const int e = injected()) return -e;
   int opened = 0;
   do
-    opened =
-        clear_of_standard(::open(path_of(name).data(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+    opened = clear_of_standard(
+        ::open(path_of(name).data(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | more_flags, 0600));
   while (opened < 0 && errno == EINTR);
   file_descriptor fd(opened);
   if (!fd) return -errno;
@@ -137,6 +143,21 @@ int open_named(const char* name) noexcept {
   if (::fstat(fd.get(), &status) != 0) return -errno;
   // Not even the superuser: whoever owns it can shrink it, which would be our SIGBUS.
   return S_ISREG(status.st_mode) && status.st_uid == ::geteuid() ? fd.release() : -EACCES;
+}
+}  // namespace
+
+int open_named(const char* name) noexcept { return open_own(name, O_CREAT); }
+int open_left(const char* name) noexcept { return open_own(name, 0); }
+
+std::vector<std::string> names_that_begin(std::string_view begin) {
+  std::vector<std::string> names;
+  std::error_code failed;
+  std::filesystem::directory_iterator at("/dev/shm", failed);
+  for (const std::filesystem::directory_iterator end; !failed && at != end; at.increment(failed)) {
+    std::string name = at->path().filename();
+    if (name.starts_with(begin)) names.push_back(std::move(name));
+  }
+  return names;
 }
 
 bool is_named(int fd, const char* name) noexcept {

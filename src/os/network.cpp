@@ -97,11 +97,19 @@ int listen_at(const endpoint& e, int backlog) noexcept {
   return fd.release();
 }
 
+namespace {
+/// Of the connection that was about to be accepted, not of the listener.
+bool is_of_the_client(int error) noexcept {
+  return error == ECONNABORTED || error == EPROTO || error == ENETDOWN || error == ENETUNREACH || error == EHOSTDOWN ||
+         error == EHOSTUNREACH || error == ENONET || error == ENOPROTOOPT;
+}
+}  // namespace
+
 int accept_now(int listening) noexcept {
   if (const int error = injected()) return -error;
   int fd = -1;
   do fd = clear_of_standard(::accept4(listening, nullptr, nullptr, SOCK_CLOEXEC));
-  while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+  while (fd < 0 && (errno == EINTR || is_of_the_client(errno)));
   return fd < 0 ? -errno : fd;
 }
 
@@ -178,6 +186,15 @@ long send_buffer(int fd) noexcept {
   int bytes = 0;
   socklen_t size = sizeof bytes;
   return ::getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, &size) == 0 ? bytes : -errno;
+}
+
+long widen_send_buffer(int fd, std::size_t bytes) noexcept {
+  if (const int e = injected()) return -e;
+  const long is = send_buffer(fd);
+  if (is < 0 || static_cast<std::size_t>(is) >= bytes) return is;
+  const int wanted = static_cast<int>(bytes);  // the kernel cuts it at its limit, and doubles that
+  ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
+  return send_buffer(fd);
 }
 
 long unsent(int fd) noexcept {

@@ -276,7 +276,10 @@ int die_with_parent() noexcept { return static_cast<int>(system_call(SYS_prctl, 
 
 int lead_group() noexcept { return static_cast<int>(system_call(SYS_setpgid, 0, 0)); }
 
-int current_cpu() noexcept { return ::sched_getcpu(); }
+unsigned current_cpu() noexcept {
+  const int cpu = ::sched_getcpu();
+  return cpu < 0 ? 0 : static_cast<unsigned>(cpu);
+}
 
 void let_others_run() noexcept { ::sched_yield(); }
 

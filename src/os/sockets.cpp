@@ -192,6 +192,22 @@ message receive_parts_now(int fd, std::initializer_list<std::span<std::byte>> pa
   return receive_with(MSG_DONTWAIT, fd, parts);
 }
 
+namespace {
+
+long peek_with(int flags, int fd, std::span<std::byte> beginning) noexcept {
+  if (const int e = injected()) return -e;
+  ssize_t size = 0;
+  do size = ::recv(fd, beginning.data(), beginning.size(), MSG_PEEK | MSG_TRUNC | flags);
+  while (size < 0 && errno == EINTR);
+  return size < 0 ? -errno : size;
+}
+
+}  // namespace
+
+long peek(int fd, std::span<std::byte> beginning) noexcept { return peek_with(0, fd, beginning); }
+
+long peek_now(int fd, std::span<std::byte> beginning) noexcept { return peek_with(MSG_DONTWAIT, fd, beginning); }
+
 message receive_answer(int fd, std::span<std::byte> buffer) noexcept {
   message got = receive(fd, buffer);
   for (int tries = 1; got.size < 0 && got.size != -ECONNRESET; ++tries) {

@@ -123,7 +123,7 @@ bool future_state::wait_until(clock::time_point deadline) {
     if (ready()) return true;
   }
   if (deadline == os::now) return false;
-  if (pool::spin([&] { return ready(); }, deadline)) return true;
+  if (pools::spin([&] { return ready(); }, deadline)) return true;
   while (!ready()) {
     if (deadline != os::never && clock::now() >= deadline) return false;
     sleep(deadline);
@@ -246,7 +246,7 @@ std::optional<std::size_t> future_collector::next(clock::time_point deadline) {
       entries_[helped_++].state->help();
       continue;
     }
-    if (pool::spin([&] { return word_.load(std::memory_order_acquire) == 1; }, deadline)) continue;
+    if (pools::spin([&] { return word_.load(std::memory_order_acquire) == 1; }, deadline)) continue;
     if (deadline == os::now || (deadline != os::never && clock::now() >= deadline)) return std::nullopt;
     std::uint32_t none = 0;
     if (word_.compare_exchange_strong(none, 2, std::memory_order_acq_rel) || none == 2)
@@ -275,9 +275,7 @@ std::optional<std::size_t> wait_any_state(std::span<future_state* const> states,
 static_assert(sizeof(worker::service_hold) <= 16 && alignof(worker::service_hold) <= 8);
 
 service_keeper::service_keeper() { ::new (static_cast<void*>(hold_)) worker::service_hold; }
-service_keeper::~service_keeper() {
-  std::launder(reinterpret_cast<worker::service_hold*>(hold_))->~service_hold();
-}
+service_keeper::~service_keeper() { std::launder(reinterpret_cast<worker::service_hold*>(hold_))->~service_hold(); }
 
 future_callback::future_callback() = default;
 future_callback::~future_callback() = default;

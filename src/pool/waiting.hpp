@@ -5,7 +5,7 @@
 #include "os/kernel.hpp"
 #include "sync/session.hpp"
 
-namespace tandem::pool {
+namespace tandem::pools {
 
 inline void pause() noexcept {
 #if defined(__x86_64__)
@@ -25,4 +25,4 @@ bool spin(Done done, [[maybe_unused]] clock::time_point deadline) {
   return done();
 }
 
-}  // namespace tandem::pool
+}  // namespace tandem::pools

@@ -113,4 +113,64 @@ bool drop_claims(session_page& p, std::uint32_t id) noexcept {
   return none_left;
 }
 
+bool has_claim(std::uint32_t owner, std::uint64_t object) noexcept {
+  const session_page& p = *session_if_made();
+  const std::uint32_t used = used_of(p.claim_marks, claim_count);
+  for (std::uint32_t i = 1; i < used; ++i) {
+    if (p.claims[i].owner.load(std::memory_order_acquire) == owner &&
+        p.claims[i].object.load(std::memory_order_acquire) == object) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void join_party(std::uint32_t process, std::uint64_t object) {
+  if (has_claim(process, object)) return;
+  auto& state = environment::claim_at(take_claim_for(process, object)).state;
+  state.store(next_use(state.load(std::memory_order_relaxed), claim_step::attached), std::memory_order_seq_cst);
+}
+
+namespace {
+
+void forget_party(session_page& p, std::uint32_t index, std::uint32_t owner) noexcept {
+  // Whoever takes the entry next finds it idle; the owner is gone, and writes no more.
+  claim& c = p.claims[index];
+  std::uint32_t state = c.state.load(std::memory_order_acquire);
+  if (step_of(state) != claim_step::attached ||
+      !c.state.compare_exchange_strong(state, with_step(state, claim_step::idle), std::memory_order_acq_rel)) {
+    return;  // another was faster
+  }
+  if (c.owner.compare_exchange_strong(owner, 0, std::memory_order_acq_rel)) freed_entry(p.claim_marks, index);
+}
+
+}  // namespace
+
+party_end end_of_parties(std::uint64_t object) noexcept {
+  session_page& p = *session_if_made();
+  const std::uint32_t used = used_of(p.claim_marks, claim_count);
+  bool any_alive = false;
+  bool any_killed = false;
+  const auto each = [&](auto act) {
+    for (std::uint32_t i = 1; i < used; ++i) {
+      const std::uint32_t owner = p.claims[i].owner.load(std::memory_order_acquire);
+      if (owner != 0 && p.claims[i].object.load(std::memory_order_acquire) == object &&
+          step_of(p.claims[i].state.load(std::memory_order_acquire)) == claim_step::attached) {
+        act(i, owner);
+      }
+    }
+  };
+  each([&](std::uint32_t, std::uint32_t owner) {
+    any_alive = any_alive || is_live(owner);
+    any_killed = any_killed || was_killed(owner);
+  });
+  if (!any_alive) return any_killed ? party_end::killed : party_end::none;
+  if (any_killed) {
+    each([&](std::uint32_t i, std::uint32_t owner) {
+      if (was_killed(owner)) forget_party(p, i, owner);
+    });
+  }
+  return party_end::alive;
+}
+
 }  // namespace tandem::sync

@@ -45,4 +45,17 @@ void remember_claim(std::uint64_t object, std::uint32_t index) noexcept;
 /// The number of an object, given to it on first need.
 std::uint64_t number_of(std::atomic<std::uint64_t>& number);
 
+/// Whether that participant has a claim on that object.
+bool has_claim(std::uint32_t owner, std::uint64_t object) noexcept;
+/// From now on that process is one of the parties of the object, until it ends; nothing if it is already. Errors:
+/// resource_exhausted.
+void join_party(std::uint32_t process, std::uint64_t object);
+enum class party_end {
+  none,    // there was no party, or the last one ended in order
+  alive,   // there is one
+  killed,  // there is none, and the last one was killed
+};
+/// What has become of the parties; the killed ones are forgotten while others are there.
+party_end end_of_parties(std::uint64_t object) noexcept;
+
 }  // namespace tandem::sync

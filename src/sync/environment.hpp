@@ -9,6 +9,7 @@
 #include "os/kernel.hpp"
 #include "sync/claims.hpp"
 #include "sync/death_point.hpp"
+#include "sync/epoch_algorithm.hpp"
 #include "sync/session.hpp"
 #include "sync/table.hpp"
 
@@ -35,13 +36,14 @@ struct environment {
   }
   static bool alive(std::uint32_t id) noexcept { return is_live(id); }
   /// Moves whenever a participant dies. Read before it is looked whether one has; a wait ends when it has moved.
-  static std::uint32_t epoch() noexcept { return own_epoch().load(std::memory_order_seq_cst); }
+  static std::uint32_t epoch() noexcept { return read_epoch(own_epoch()); }
   static bool wait(word& w, std::uint32_t expected, std::uint32_t epoch, clock::time_point deadline) noexcept {
     if (!spinning.slept) {
       spinning.slept = true;
       spinning.turns /= 2;
     }
-    return os::futex_wait_both(w, expected, own_epoch(), epoch, deadline);
+    word& deaths = own_epoch();
+    return !watch_epoch(deaths, epoch) || os::futex_wait_both(w, expected, deaths, epoch | epoch_watched, deadline);
   }
   static int wake(word& w, int most) noexcept { return os::futex_wake(w, most); }
   /// The same for the lower half of a word.

@@ -110,6 +110,8 @@ lock_end lock_word_until(typename Env::word& w, clock::time_point deadline, lock
     if (!Env::wait(w, seen, epoch, deadline)) return lock_end::late;
     Env::step("lock.woken");
     mine = me | waiting_bit;
+    turns =
+        Env::spin_turns();  // others may have come meanwhile: who sleeps at once may be woken in vain, again and again
     seen = w.load(std::memory_order_relaxed);
   }
   Env::step("lock.taken");

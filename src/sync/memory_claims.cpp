@@ -32,18 +32,6 @@ attachments& attached() {
 }
 std::atomic<std::size_t> attached_count{0};
 
-bool process_has(std::uint32_t owner, std::uint64_t object) noexcept {
-  const session_page& p = *session_if_made();
-  const std::uint32_t used = used_of(p.claim_marks, claim_count);
-  for (std::uint32_t i = 1; i < used; ++i) {
-    if (p.claims[i].owner.load(std::memory_order_acquire) == owner &&
-        p.claims[i].object.load(std::memory_order_acquire) == object) {
-      return true;
-    }
-  }
-  return false;
-}
-
 void claim_for_process(attached_memory& memory, std::uint64_t object) {
   memory.claims.reserve(memory.claims.size() + 1);
   const std::uint32_t claim = take_claim_for(enroll_process(), object);
@@ -74,7 +62,7 @@ void pay(const void* where, std::uint64_t latch) {
   attachments& all = attached();
   const std::lock_guard lock(all.mutex);
   attached_memory* const found = memory_at(all, where);
-  if (found != nullptr && !found->claims.empty() && !process_has(enroll_process(), latch))
+  if (found != nullptr && !found->claims.empty() && !has_claim(enroll_process(), latch))
     claim_for_process(*found, latch);
 }
 
@@ -87,7 +75,7 @@ bool debtor_was_killed(std::uint64_t memory, std::uint64_t latch) noexcept {
       continue;
     }
     const std::uint32_t owner = p.claims[i].owner.load(std::memory_order_acquire);
-    if (owner != 0 && was_killed(owner) && !process_has(owner, latch)) return true;
+    if (owner != 0 && was_killed(owner) && !has_claim(owner, latch)) return true;
   }
   return false;
 }

@@ -14,6 +14,7 @@
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
 #include "sync/environment.hpp"
+#include "sync/epoch_algorithm.hpp"
 #include "sync/table.hpp"
 
 namespace tandem {
@@ -23,6 +24,7 @@ constinit thread_local detail::lock_identity detail::this_thread{0, 0};
 namespace sync {
 
 constinit thread_local spin_credit spinning{0, 0, false, false};
+constinit std::atomic<int> places_held{0};
 
 namespace {
 
@@ -119,11 +121,25 @@ bool is_copy() noexcept {
 
 // ---- the page -----------------------------------------------------------------------------------------------------
 
-void map_page(int fd) {
+session_page& map_page(int fd) {
   // SAFETY: of that size, sealed, page-aligned; zeroes are valid objects of all that is in it.
   auto* mapped = static_cast<session_page*>(os::map(fd, 0, sizeof(session_page)));
   if (mapped == nullptr) os::throw_failed("mmap", errno);
-  page.store(mapped, std::memory_order_release);
+  return *mapped;
+}
+
+std::uint32_t take_process_of(session_page& p, std::uint32_t domain) noexcept {
+  std::uint32_t generation = 0;
+  const std::uint32_t index = find_entry(p.process_marks, participant_count, [&](std::uint32_t i) {
+    std::uint32_t seen = p.processes[i].state.load(std::memory_order_relaxed);
+    generation = generation_of(seen);
+    return is(seen, process_state::unused) &&
+           p.processes[i].state.compare_exchange_strong(seen, word_of(generation, process_state::started),
+                                                        std::memory_order_acq_rel);
+  });
+  if (index == 0) return 0;
+  p.processes[index].domain.store(domain, std::memory_order_release);
+  return name_of(generation, index);
 }
 
 [[noreturn]] void throw_stray_variable() {
@@ -142,8 +158,9 @@ void take_over(std::string_view given) {
   if (bad_handle != std::errc() || after != end || !os::sealed_at(fd, sizeof(session_page))) throw_stray_variable();
   os::unset_variable(session_variable);
   const file_descriptor owned(fd);
-  map_page(fd);
+  session_page& p = map_page(fd);
   first_process = handle;
+  page.store(&p, std::memory_order_release);  // last: other threads go on with it at once
 }
 
 void make_page() {
@@ -158,12 +175,12 @@ void make_page() {
   }
   std::uint64_t id = 0;
   os::check(os::random_bytes(std::as_writable_bytes(std::span(&id, 1))), "getrandom");
-  map_page(file.get());
-  session_page& p = *page.load(std::memory_order_relaxed);
+  session_page& p = map_page(file.get());
   p.magic = magic;
   p.id = id;
   descriptor = file.release();
-  first_process = take_process(0);
+  first_process = take_process_of(p, 0);
+  page.store(&p, std::memory_order_release);  // last: other threads go on with it at once
 }
 
 session_page& make() {
@@ -221,18 +238,7 @@ int session_descriptor() noexcept {
 
 std::uint32_t take_process(std::uint32_t domain) noexcept {
   session_page* const p = page.load(std::memory_order_acquire);
-  if (p == nullptr) return 0;
-  std::uint32_t generation = 0;
-  const std::uint32_t index = find_entry(p->process_marks, participant_count, [&](std::uint32_t i) {
-    std::uint32_t seen = p->processes[i].state.load(std::memory_order_relaxed);
-    generation = generation_of(seen);
-    return is(seen, process_state::unused) &&
-           p->processes[i].state.compare_exchange_strong(seen, word_of(generation, process_state::started),
-                                                         std::memory_order_acq_rel);
-  });
-  if (index == 0) return 0;
-  p->processes[index].domain.store(domain, std::memory_order_release);
-  return name_of(generation, index);
+  return p == nullptr ? 0 : take_process_of(*p, domain);
 }
 
 void process_ended(std::uint32_t handle) noexcept {
@@ -251,11 +257,14 @@ void process_ended(std::uint32_t handle) noexcept {
       std::uint32_t state = entry.state.load(std::memory_order_acquire);
       if (is(state, entry_state::unused)) {  // killed while it was being enrolled: nothing names it
         entry.process.store(0, std::memory_order_release);
-      } else if (is(state, entry_state::live)) {
-        any |= entry.state.compare_exchange_strong(state, word_of(generation_of(state), become),
-                                                   std::memory_order_acq_rel);
+      } else {
+        if (is(state, entry_state::live)) {
+          entry.state.compare_exchange_strong(state, word_of(generation_of(state), become), std::memory_order_acq_rel);
+        }
+        any = true;  // also if it is marked: whoever did that may have been killed before it told
       }
     }
+    death_point("death.marked");
     if (any) tell_death(*p);
   }
   // Two may come here, both having marked all: one frees it.
@@ -303,7 +312,11 @@ void leave() noexcept {
   const bool counted = detail::this_thread.id != 0;
   end_this_thread();
   const std::uint64_t whole = enrolled_process.load(std::memory_order_acquire);
-  if ((whole >> 32) == handle) free_participant(*p, static_cast<std::uint32_t>(whole));
+  if ((whole >> 32) == handle) {
+    free_participant(*p, static_cast<std::uint32_t>(whole));
+    // What it has begun and will not end is another's to clear away; other threads may be in the midst of something.
+    if (places_held.load(std::memory_order_relaxed) != 0 || !os::is_only_thread()) tell_death(*p);
+  }
   const std::uint32_t left = count_enrolled(handle, counted ? -1 : 0);
   // Nothing of it is left to be marked by whoever sees its end, or what is left ended in order.
   process_record& record = p->processes[index_of(handle)];
@@ -407,30 +420,36 @@ bool was_killed(std::uint32_t id) noexcept { return state_of(id) == word_of(name
 
 void tell_death(session_page& p) noexcept {
   p.deaths.fetch_add(1, std::memory_order_seq_cst);
-  for (auto& line : p.epochs) {
-    // Pairs with the load of whoever is about to wait: it sees either the new epoch, or the marks made before this.
-    line.epoch.fetch_add(1, std::memory_order_seq_cst);
-    os::futex_wake_all(line.epoch);
-  }
+  for (auto& line : p.epochs) move_epoch(line.epoch, os::futex_wake_all);
 }
 
 std::atomic<std::uint32_t>& own_epoch() noexcept {
   return page.load(std::memory_order_acquire)->epochs[detail::this_thread.id % epoch_count].epoch;
 }
 
+namespace {
+
+unsigned turns_unless_told(unsigned usual) noexcept {
+  constexpr unsigned per_microsecond = 25;
+  if (os::allowed_cpus() == 1) return 0U;
+  const char* const asked = os::variable("TANDEM_SPIN_US");
+  if (asked == nullptr) return usual;
+  unsigned microseconds = 0;
+  const char* const end = asked + std::strlen(asked);
+  const auto [after, failed] = std::from_chars(asked, end, microseconds);
+  if (failed != std::errc() || after != end) return usual;
+  return std::min(microseconds, 1000U) * per_microsecond;
+}
+
+}  // namespace
+
 unsigned spin_turns() noexcept {
-  static const unsigned turns = [] {
-    constexpr unsigned usual = 100;
-    constexpr unsigned per_microsecond = 25;
-    if (os::allowed_cpus() == 1) return 0U;
-    const char* const asked = os::variable("TANDEM_SPIN_US");
-    if (asked == nullptr) return usual;
-    unsigned microseconds = 0;
-    const char* const end = asked + std::strlen(asked);
-    const auto [after, failed] = std::from_chars(asked, end, microseconds);
-    if (failed != std::errc() || after != end) return usual;
-    return std::min(microseconds, 1000U) * per_microsecond;
-  }();
+  static const unsigned turns = turns_unless_told(100);
+  return turns;
+}
+
+unsigned spin_turns_of_a_wake() noexcept {
+  static const unsigned turns = turns_unless_told(1250);
   return turns;
 }
 

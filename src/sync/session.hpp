@@ -110,6 +110,8 @@ std::uint32_t enroll();
 std::uint32_t enroll_process();
 /// The same; 0 if it has none.
 std::uint32_t process_as_a_whole() noexcept;
+/// How many places this process holds as a whole (a message under way): if it ends with any, the others are told.
+extern constinit std::atomic<int> places_held;
 /// False once the participant has ended or was killed, and for what was never an id.
 bool is_live(std::uint32_t id) noexcept;
 /// It was killed, as opposed to having ended in order.
@@ -122,6 +124,8 @@ std::atomic<std::uint32_t>& own_epoch() noexcept;
 
 /// How many turns a waiter spins before it sleeps.
 unsigned spin_turns() noexcept;
+/// The same where whom it waits for is known to run on another CPU: as long as a wake would take.
+unsigned spin_turns_of_a_wake() noexcept;
 
 /// Frees what claims an entry has, of a participant that ends in order. False if one of them is still in force.
 bool drop_claims(session_page&, std::uint32_t id) noexcept;

@@ -190,6 +190,7 @@ struct exhausted_codec {
     const std::error_code code = read_code(r);
     const auto operation = read_value<std::string>(r);
     finish(r);
+    if (operation.empty()) return make<resource_exhausted>(text, text);
     const std::string start = operation + ": " + code.message() + "; ";
     const std::string advice = text.starts_with(start) ? text.substr(start.size()) : std::string();
     return make<resource_exhausted>(text, operation, code, advice);

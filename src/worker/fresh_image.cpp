@@ -98,6 +98,8 @@ void run_fresh_image() {
   self.parent_pidfd = numbers[4];
   set_text(self.page->exception_what, "");
   os::set_role(os::role::worker);
+  os::default_dispositions();  // whatever main did before it came here: a worker can be ended
+  os::unblock_signals();
   watch_forks();
   os::keep_from_copies(self.page, page_bytes);
   prepare_child_side(false);

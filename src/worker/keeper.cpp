@@ -6,6 +6,7 @@
 
 #include <tandem/error.hpp>
 
+#include "memory/segment.hpp"
 #include "observe/log.hpp"
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
@@ -224,6 +225,10 @@ void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& hos
   }
   end_copies(k);
   end_what_is_left(k);
+  try {
+    detail::remove_names_of_the_killed();
+  } catch (...) {  // no memory: they stay until the next who asks for them
+  }
   os::exit_now(0);
 }
 

@@ -50,7 +50,8 @@ struct ending_line {
   std::int32_t value;                 // the exit code, or minus the signal
   std::int64_t cpu_ns;
   std::int64_t peak_bytes;
-  std::int64_t unused;
+  std::uint32_t process;  // its handle in the session; written when it is started
+  std::uint32_t unused;
 };
 static_assert(sizeof(ending_line) == 32);
 

@@ -11,6 +11,7 @@
 
 #include "observe/log.hpp"
 #include "os/kernel.hpp"
+#include "sync/session.hpp"
 #include "transfer/exception_codec.hpp"
 #include "worker/fork_watch.hpp"
 #include "worker/protocol.hpp"
@@ -217,7 +218,14 @@ void process_core::join() { join_until(os::never); }
 
 bool process_core::join_until(clock::time_point deadline) {
   if (!ended(deadline)) return false;
-  if (copied_) reap_copy();
+  if (copied_) {
+    reap_copy();
+  } else if (!lost_) {
+    // The fork server does the same; if it has not yet: whoever has joined it is to find no lock in its hands. Later the
+    // handle may be another's.
+    const worker::ending_line& line = runtime_->slots().line(slot_);
+    if (line.reaped.load(std::memory_order_acquire) != 1) sync::process_ended(line.process);
+  }
   joined_.store(true, std::memory_order_release);
   return true;
 }
@@ -357,7 +365,7 @@ void process_core::collect_death() {
   const std::optional<os::ended_child> known = known_end();
   crash_report report;
   if (!known) {
-    status_ = exit_status::make(ending::signalled, sigkill, cause::host_lost);
+    status_ = exit_status::make(ending::signalled, sigkill, copied_ ? cause::none : cause::host_lost);
   } else if (known->value < 0) {
     const int number = -known->value;
     const bool ours = number <= most_signal && ((sent_.load() >> (number - 1)) & 1) != 0;

@@ -316,6 +316,7 @@ void server::clone_worker(client& c, const request& asked, worker_start& begin) 
     made.owner = nullptr;
     return send_failure(c, "pidfd_open", -pidfd.get());
   }
+  c.line(asked.slot).process = begin.self.process;
   reply r;
   r.pid = pid;
   const int sent = pidfd.get();
@@ -486,12 +487,13 @@ void server::look_after_copies() {
 void server::reap() {
   os::drain(children_.get());
   for (os::ended_child child = os::reap_any(false); child.pid > 0; child = os::reap_any(false)) {
+    if (const clone* dead = find(child.pid))
+      sync::process_ended(dead->process);  // first: others may wait for its locks
     read_door();  // whatever this worker sent is there by now, and belongs to it for as long as it is listed
     clone* found = find(child.pid);
     if (found == nullptr) continue;  // an orphan, after the keeper's death
     clone ended = std::move(*found);
     workers_.erase(workers_.begin() + (found - workers_.data()));
-    sync::process_ended(ended.process);
     std::string errors = taps_.empty() ? std::string() : taps_.end_of(child.pid);
     if (ended.owner == nullptr) continue;
     if (ended.result.memfd) ended.owner->results[ended.slot] = std::move(ended.result);

@@ -11,6 +11,7 @@
 #include "worker/child_side.hpp"
 #include "worker/current_task.hpp"
 #include "worker/current_unit.hpp"
+#include "worker/task_context.hpp"
 
 namespace tandem {
 
@@ -90,16 +91,19 @@ static const worker::current_task* own_task() noexcept {
 }
 
 unsigned attempt() noexcept {
+  if (worker::thread_task != nullptr) return worker::thread_task->attempt;
   const auto* task = own_task();
   return task != nullptr ? task->attempt : 1;
 }
 
 std::optional<clock::time_point> deadline() noexcept {
+  if (worker::thread_task != nullptr) return worker::thread_task->deadline;
   const auto* task = own_task();
   return task != nullptr ? task->deadline : std::nullopt;
 }
 
 std::stop_token stop_token() {
+  if (const auto* task = worker::thread_task) return task->token(task->task);
   if (auto* thread = worker::current_unit()) return thread->stops().get_token();
   return worker::this_process() != nullptr ? detail::worker_stop_token() : std::stop_token();
 }

@@ -1,9 +1,15 @@
 // The n-th call into the kernel fails, for n = 1, 2, 3 ... until the operation needs no further one: each time a clear
 // error or success, nothing left, and the next message goes through.
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 
+#include <atomic>
+#include <exception>
+#include <filesystem>
 #include <functional>
+#include <thread>
 
 #include "channel/samples.hpp"
 #include "os/faults.hpp"
@@ -69,15 +75,45 @@ TEST_F(channel_faults, of_a_large_message_in_memory) {
   });
 }
 
-TEST_F(channel_faults, of_a_large_message_in_a_stream) {
-  // Small enough for the stream's buffer, so that one thread does: the calls come in one order.
+TEST_F(channel_faults, of_a_large_message_in_a_packet) {
   const bytes large = pattern(80_KiB);
   each_call_fails([&] {
     auto [a, b] = tandem::make_duplex<bytes, bytes>();
-    a.send(large);
-    EXPECT_TRUE(b.receive() == large);
+    for (int i = 0; i < 2; ++i) {
+      a.send(large);
+      EXPECT_TRUE(b.receive() == large);
+    }
     b.send(large);
     EXPECT_TRUE(a.receive_for(1s) == large);
+  });
+}
+
+// Of which one side fails, and the other sees its end.
+TEST_F(channel_faults, of_a_large_message_in_a_stream) {
+  const bytes large = pattern(2_MiB);
+  each_call_fails([&] {
+    auto [rx, tx] = tandem::make_pipe<bytes>();
+    std::exception_ptr of_sender;
+    std::thread t([&of_sender, &large, out = std::exchange(tx, {})]() mutable {
+      try {
+        out.send(large);
+      } catch (const tandem::error&) {
+        of_sender = std::current_exception();
+      }
+      out.close();
+    });
+    std::exception_ptr of_receiver;
+    bool whole = false;
+    try {
+      whole = rx.receive() == large;
+    } catch (const tandem::error&) {
+      of_receiver = std::current_exception();
+    }
+    rx.close();
+    t.join();
+    EXPECT_TRUE(whole || of_sender || of_receiver);
+    if (of_receiver) std::rethrow_exception(of_receiver);
+    if (of_sender) std::rethrow_exception(of_sender);
   });
 }
 
@@ -101,6 +137,92 @@ TEST_F(channel_faults, of_waiting) {
     tx.send(1);
     EXPECT_EQ(tandem::wait_any(std::tie(t)), 0U);
   });
+}
+
+// ---- sockets ------------------------------------------------------------------------------------------------------
+
+struct served_place {
+  const char* address;
+  tandem::socket_options of_listener = {};
+  tandem::socket_options of_client = {};
+};
+
+std::vector<served_place> places() {
+  std::vector<served_place> all{{"unix:@"}, {"tcp://127.0.0.1:0"}};
+#if TANDEM_TEST_TLS
+  const std::filesystem::path folder = TANDEM_TEST_CERTIFICATES;
+  all.push_back({"unix:@", {.key = "secret"}, {.key = "secret"}});
+  all.push_back(
+      {"tcp://127.0.0.1:0",
+       {.key = "secret",
+        .tls = tandem::tls_options{.certificate = folder / "server.pem", .private_key = folder / "server.key"}},
+       {.key = "secret", .tls = tandem::tls_options{.authority = folder / "authority.pem"}}});
+#endif
+  return all;
+}
+
+/// One client asks, and the listener's side answers. What either threw; nobody waits for one that has failed.
+struct outcome {
+  std::exception_ptr of_client = {};
+  std::exception_ptr of_listener = {};
+};
+outcome converse(tandem::listener& l, const served_place& place) {
+  outcome o;
+  std::atomic<bool> ended{false};
+  std::thread t([&] {
+    try {
+      const auto c = tandem::connect<std::string>(l.address(), place.of_client);
+      c.send("question");
+      EXPECT_EQ(c.receive().value_or("answer"), "answer");
+    } catch (const tandem::error&) {
+      o.of_client = std::current_exception();
+    }
+    ended = true;
+  });
+  bool answered = false;
+  while (!answered && !ended) {
+    try {
+      const auto c = l.accept_for<std::string>(10ms);
+      if (!c) continue;
+      const auto question = c->receive();
+      EXPECT_TRUE(!question || *question == "question");
+      if (question) c->send("answer");
+      answered = true;
+    } catch (const tandem::error&) {
+      o.of_listener = std::current_exception();
+    }
+  }
+  t.join();
+  return o;
+}
+
+TEST_F(channel_faults, of_listening) {
+  const std::string file = "unix:/tmp/tandem-faults-" + std::to_string(::getpid());
+  for (served_place place : places()) {
+    const bool is_path = std::strcmp(place.address, "unix:@") == 0 && place.of_listener.key.empty();
+    each_call_fails([&] { tandem::listener l(is_path ? file : place.address, place.of_listener); });
+    EXPECT_FALSE(std::filesystem::exists(file.substr(5)));
+  }
+}
+
+TEST_F(channel_faults, of_connecting_and_accepting) {
+  for (const served_place& place : places()) {
+    SCOPED_TRACE(place.address);
+    tandem::listener l(place.address, place.of_listener);
+    const auto without = converse(l, place);  // also makes what is made once
+    ASSERT_FALSE(without.of_client || without.of_listener);
+    each_call_fails([&] {
+      const outcome o = converse(l, place);
+      if (o.of_listener) std::rethrow_exception(o.of_listener);
+      if (o.of_client) std::rethrow_exception(o.of_client);
+    });
+    // One that failed may have left a word for accept(); then all is as before.
+    for (int tries = 0;; ++tries) {
+      const auto after = converse(l, place);
+      if (!after.of_client && !after.of_listener) break;
+      ASSERT_LT(tries, 3);
+    }
+  }
 }
 
 }  // namespace

@@ -86,7 +86,8 @@ TYPED_TEST(pipes, carry_any_size) {
       },
       std::move(there));
   there.close();
-  for (const std::size_t size : {0UL, 1UL, 8UL, 4096UL, 64_KiB - 1, 64_KiB, 64_KiB + 1, 200_KiB, 256_KiB + 7, 16_MiB}) {
+  for (const std::size_t size : {0UL, 1UL, 8UL, 4096UL, 64_KiB - 1, 64_KiB, 64_KiB + 1, 200_KiB, 256_KiB + 7, 1_MiB,
+                                 1_MiB + 4_KiB, 1_MiB + 4_KiB + 1, 16_MiB}) {
     const bytes sent = pattern(size);
     here.send_bytes(sent);
     const auto got = here.receive_bytes();
@@ -206,6 +207,44 @@ TEST_F(pipe_ends, a_message_that_does_not_fit_is_kept) {
   }
 }
 
+// A receiver looks ahead for where a large message goes; another one may take it, and the next is of another size.
+TEST_F(pipe_ends, large_and_small_messages_for_many_receivers) {
+  auto [rx, tx] = make_pipe<std::vector<std::uint32_t>>();
+  constexpr std::array<std::uint32_t, 7> counts{1, 17'000, 70'000, 0, 70'001, 260'000, 300'000};
+  constexpr std::uint32_t messages = 210;
+  std::vector<tandem::thread<void>> senders;
+  for (int s = 0; s < 2; ++s) {
+    senders.emplace_back([&counts, out = tx] {
+      for (std::uint32_t i = 0; i < messages; ++i) {
+        const std::uint32_t count = counts.at(i % counts.size());
+        out.send(std::vector<std::uint32_t>(count, count));
+      }
+    });
+  }
+  tx.close();
+  std::vector<tandem::thread<std::uint32_t>> receivers;
+  for (int r = 0; r < 3; ++r) {
+    receivers.emplace_back([r, in = rx] {
+      std::uint32_t taken = 0;
+      for (;; ++taken) {
+        if (r == 0) {
+          const auto raw = in.receive_bytes();
+          if (!raw) return taken;
+          const auto value = tandem::decode<std::vector<std::uint32_t>>(*raw);
+          EXPECT_TRUE(std::all_of(value.begin(), value.end(), [&](std::uint32_t n) { return n == value.size(); }));
+        } else {
+          const auto value = in.receive();
+          if (!value) return taken;
+          EXPECT_TRUE(std::all_of(value->begin(), value->end(), [&](std::uint32_t n) { return n == value->size(); }));
+        }
+      }
+    });
+  }
+  std::uint32_t taken = 0;
+  for (auto& r : receivers) taken += r.get();
+  EXPECT_EQ(taken, 2 * messages);
+}
+
 // ---- time ---------------------------------------------------------------------------------------------------------
 
 TEST_F(pipe_ends, wait_no_longer_than_told) {
@@ -232,9 +271,14 @@ TEST_F(pipe_ends, a_full_pipe_takes_nothing) {
   EXPECT_GT(sent, 1U);
   EXPECT_FALSE(tx.try_send(block));
   EXPECT_FALSE(tx.send_for(block, 2ms));
-  EXPECT_FALSE(tx.try_send(pattern(1_MiB)));
-  EXPECT_FALSE(tx.send_for(pattern(1_MiB), 2ms));
+  const bytes large = pattern(1_MiB);  // for the first of which the pipe may be made larger
+  std::size_t sent_large = 0;
+  while (tx.try_send(large)) ++sent_large;
+  EXPECT_LT(sent_large, 10U);
+  EXPECT_FALSE(tx.send_for(large, 2ms));
+  EXPECT_FALSE(tx.try_send(block));
   for (std::size_t i = 0; i < sent; ++i) EXPECT_TRUE(rx.receive_for(0s) == block);
+  for (std::size_t i = 0; i < sent_large; ++i) EXPECT_TRUE(rx.receive_for(0s) == large);
   EXPECT_FALSE(rx.receive_for(0s));
   EXPECT_TRUE(tx.try_send(block));
 }

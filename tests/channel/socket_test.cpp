@@ -383,6 +383,39 @@ TEST_F(socket_test, a_listener_that_replaced_another_keeps_its_file) {
   const auto c = connect<int>(second.address());
 }
 
+// The deadline of the handshake is none of what comes after it.
+TEST_F(socket_test, who_was_accepted_late_waits_for_messages_as_any_other) {
+  for (const char* where : {"unix:@", "tcp://127.0.0.1:0"}) {
+    listener l(where);
+    const auto c = connect<int>(l.address(), {.handshake_deadline = 500ms});
+    std::vector<tandem::thread<std::optional<int>>> waiting;
+    for (int i = 0; i < 2; ++i) waiting.emplace_back([&] { return c.receive(); });
+    const auto s = l.accept<int>();
+    EXPECT_FALSE(s.poll(700ms));
+    s.send(7);
+    s.send(7);
+    for (auto& t : waiting) EXPECT_EQ(t.get(), 7);
+  }
+}
+
+TEST_F(socket_test, a_first_message_that_is_too_large_fails_where_it_is_received) {
+  for (const char* where : {"unix:@", "tcp://127.0.0.1:0"}) {
+    listener l(where);
+    tandem::thread t([&] {
+      const auto s = l.accept<std::string>();
+      s.send(std::string(5000, 'x'));
+      s.receive_bytes();
+    });
+    const auto c = connect<std::string>(l.address(), {.max_message_bytes = 1000});
+    EXPECT_THROW(c.receive(), tandem::broken_connection);
+    try {
+      c.send("done");
+    } catch (const tandem::broken_connection&) {  // TCP: it broke both ways
+    }
+    t.join();
+  }
+}
+
 TEST_F(socket_test, a_full_backlog_waits_no_longer_than_told) {
   listener l("unix:@", {.backlog = 0});
   std::vector<connection<int, int>> all;

@@ -55,6 +55,19 @@ TEST_F(examples, shared_memory) {
   EXPECT_EQ(done.out, "4 parts, sum 333332833333500000, last 999998000001\nread 144\n");
 }
 
+TEST_F(examples, queue) {
+  const ran done = run({EXAMPLE_QUEUE});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_EQ(done.err, "");
+  EXPECT_EQ(done.out, "sum 338350\nframes 600000\n");
+}
+
+TEST_F(examples, pools) {
+  const ran done = run({EXAMPLE_POOLS});
+  EXPECT_EQ(done.code, 0) << done.err;
+  EXPECT_EQ(done.out, "49 64\n1 4 9 16 25 36 49 64 81 100 \n385\n25\nposted\n81 81\n");
+}
+
 TEST_F(examples, asio) {
 #if defined(EXAMPLE_ASIO)
   const auto done = run({EXAMPLE_ASIO});

@@ -34,6 +34,31 @@ using tandem::shared_memory;
 
 class refusals : public tandem::test::checked {};
 
+// ---- peers ------------------------------------------------------------------------------------------------------
+
+TEST_F(refusals, what_a_peer_has_scribbled_over_harms_no_other) {
+  const shared<long> object(5);
+  const shared_array<long> array(100);
+  const shared<long> other(7);
+  tandem::process(
+      [](const shared<long>& o, const shared_array<long>& a) {
+        std::memset(static_cast<void*>(o.get()), 0xA5, 4096);  // the object, its lock, and the label behind
+        std::memset(static_cast<void*>(a.span().data()), 0xA5, 4096);
+      },
+      object, array)
+      .get();
+  EXPECT_THROW(object.with([](long&) {}), tandem::owner_died);
+  object.lock_and_repair([](long& n) { n = 6; });
+  EXPECT_EQ(object.with([](const long& n) { return n; }), 6);
+  tandem::process of_object([](const shared<long>& o) { return *o; }, object);
+  EXPECT_THROW(of_object.get(), tandem::decode_error);
+  tandem::process of_array([](const shared_array<long>& a) { return a.size(); }, array);
+  EXPECT_THROW(of_array.get(), tandem::decode_error);
+  EXPECT_THROW(array.read_only(), std::logic_error);
+  EXPECT_EQ(array.span().size(), 100U);
+  EXPECT_EQ(tandem::process([](const shared<long>& o) { return o.with([](long& n) { return ++n; }); }, other).get(), 8);
+}
+
 // ---- sizes --------------------------------------------------------------------------------------------------------
 
 TEST_F(refusals, sizes_that_overflow) {

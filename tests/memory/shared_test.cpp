@@ -277,6 +277,9 @@ TEST_F(memory_of_the_dead, is_made_in_place) {
   EXPECT_EQ(f->number, 7);
   EXPECT_EQ(tandem::process([](const shared<fixed>& seen) { return ++seen->number; }, f).get(), 8);
   EXPECT_THROW(shared<throws_at_once>(1), std::out_of_range);
+  const int n = 3;  // which braces would refuse to narrow
+  EXPECT_EQ(*shared<double>(n), 3.0);
+  EXPECT_EQ(*shared<std::atomic<std::size_t>>(n), 3U);
 }
 
 TEST_F(memory_of_the_dead, is_gone_when_its_holders_are_killed) {

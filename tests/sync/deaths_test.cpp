@@ -97,6 +97,33 @@ TEST_F(sync_deaths, of_a_copy_of_a_worker) {
   expect_owner_died(worker, shared, shared->value);
 }
 
+// Whoever has joined the dead one need not wait until somebody has told of it.
+TEST_F(sync_deaths, what_was_joined_is_known_to_be_dead) {
+  struct place {
+    tandem::mutex mutex = {};
+    tandem::barrier barrier{2};
+    std::atomic<bool> begun{false};
+  };
+  for (int i = 0; i < 20; ++i) {
+    const mapped<place> shared(std::in_place);
+    tandem::process p(
+        [](const file_descriptor& file) {
+          const mapped<place> here(file);
+          here->mutex.lock();
+          std::thread killer([&] {
+            while (!tandem::test::sleeps_at_futex(::getpid())) std::this_thread::yield();
+            ::kill(::getpid(), SIGKILL);
+          });
+          here->barrier.arrive_and_wait();
+          killer.join();
+        },
+        shared.file());
+    p.join();
+    EXPECT_THROW(shared->mutex.try_lock(), tandem::owner_died);
+    EXPECT_THROW(shared->barrier.arrive_and_wait(), tandem::broken_barrier);
+  }
+}
+
 // ---- a latch ------------------------------------------------------------------------------------------------------
 
 using tandem::detail::memory_origin;

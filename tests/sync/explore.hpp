@@ -5,6 +5,7 @@
 // whose choices are gone through in depth-first order (Musuvathi and Qadeer, Iterative context bounding, PLDI 2007: all
 // schedules with few preemptions). A death is two events: the participant stops; later somebody notices, marks it and
 // wakes the others. Memory is sequentially consistent here: what the weaker orders permit is not explored.
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -32,7 +33,7 @@ class world {
   };
   static long runs_asked_for() {
     const char* const asked = std::getenv("TANDEM_TEST_SCHEDULES");
-    return asked != nullptr ? std::atol(asked) : 6'000;
+    return asked != nullptr ? std::atol(asked) : 20'000;
   }
   struct found {
     long runs = 0;
@@ -72,7 +73,8 @@ class world {
     return epoch_;
   }
   /// `still`: whether the word is what is expected. False at the deadline, which may come at any time.
-  bool wait(const void* word, const std::function<bool()>& still, std::uint32_t epoch, clock::time_point deadline) {
+  template <class Still>
+  bool wait(const void* word, Still still, std::uint32_t epoch, clock::time_point deadline) {
     step();
     if (!still() || epoch_ != epoch) return true;
     fiber& f = *fibers_[static_cast<std::size_t>(running_)];
@@ -103,7 +105,9 @@ class world {
 
  private:
   struct fiber {
-    ucontext_t context{};
+    ucontext_t context{};  // where it begins
+    jmp_buf here{};        // where it goes on
+    bool begun = false;
     std::vector<std::byte> stack = std::vector<std::byte>(std::size_t{64} * 1024);
     std::function<void()> body;
     const void* waits_for = nullptr;
@@ -143,9 +147,15 @@ class world {
     self->ended = true;
     now->give_way();
   }
-  void give_way() {
-    const auto i = static_cast<std::size_t>(running_);
-    ::swapcontext(&fibers_[i]->context, &scheduler_);
+  // As swapcontext(), without its system calls, which are most of what a step costs.
+  [[gnu::noinline]] void give_way() {
+    if (_setjmp(fibers_[static_cast<std::size_t>(running_)]->here) == 0) ::_longjmp(scheduler_, 1);
+  }
+  [[gnu::noinline]] void resume(fiber& f) {
+    if (_setjmp(scheduler_) != 0) return;
+    if (f.begun) ::_longjmp(f.here, 1);
+    f.begun = true;
+    ::setcontext(&f.context);
   }
 
   void prepare(std::size_t i, std::function<void()> body) {
@@ -153,7 +163,7 @@ class world {
     fiber& f = *fibers_[i];
     f.body = std::move(body);
     f.waits_for = nullptr;
-    f.ended = f.dead = f.marked = f.timed_out = false;
+    f.ended = f.dead = f.marked = f.timed_out = f.begun = false;
     ::getcontext(&f.context);
     f.context.uc_stack.ss_sp = f.stack.data();
     f.context.uc_stack.ss_size = f.stack.size();
@@ -185,8 +195,9 @@ class world {
   }
 
   // What may happen next; the first is that the one who ran goes on.
-  std::vector<option> options() {
-    std::vector<option> all;
+  const std::vector<option>& options() {
+    std::vector<option>& all = options_;
+    all.clear();
     const auto can_run = [&](std::size_t i) {
       const fiber& f = *fibers_[i];
       return !f.ended && !f.dead && f.waits_for == nullptr;
@@ -209,7 +220,7 @@ class world {
   void schedule() {
     for (;;) {
       if (!failure_.empty()) return;
-      const std::vector<option> all = options();
+      const std::vector<option>& all = options();
       if (all.empty()) break;
       if (++steps_ > 3000) {
         failure_ = "it does not come to an end";
@@ -246,15 +257,16 @@ class world {
     }
     if (usual.what == event::run && usual.who == running_ && next.who != running_) --preemptions_;
     running_ = next.who;
-    ::swapcontext(&scheduler_, &f.context);
+    resume(f);
   }
 
   static inline world* now = nullptr;
   bounds bounds_;
-  ucontext_t scheduler_{};
+  jmp_buf scheduler_{};
   std::vector<std::unique_ptr<fiber>> fibers_;
   std::size_t count_ = 0;
   std::deque<int> sleepers_;
+  std::vector<option> options_;
   std::vector<choice> path_;
   std::size_t at_ = 0;
   int running_ = -1;
@@ -339,7 +351,8 @@ struct explored_environment {
   static int wake(W& w, int most) {
     return world::current().wake(&w, most);
   }
-  static unsigned spin_turns() { return 0; }
+  static inline unsigned turns = 0;  // how often a waiter looks again before it sleeps
+  static unsigned spin_turns() { return turns; }
   static void spin() {}
   static void step(const char*) {}
   static claim_entry& claim_at(std::uint32_t index) { return claims[index % claims.size()]; }

@@ -7,6 +7,8 @@
 
 #include "sync/barrier_algorithm.hpp"
 #include "sync/condition_algorithm.hpp"
+#include "sync/epoch_algorithm.hpp"
+#include "sync/event_algorithm.hpp"
 #include "sync/lock_algorithm.hpp"
 #include "sync/share_algorithm.hpp"
 #include "sync/shared_lock_algorithm.hpp"
@@ -125,6 +127,13 @@ TEST(explore, a_lock_with_deadlines) {
   expect_sound(explore_lock<real_lock>({.preemptions = 2, .deaths = 1}, 3, 1, tandem::clock::time_point{}));
 }
 
+TEST(explore, a_lock_whose_waiters_look_again_before_they_sleep) {
+  env::turns = 1;
+  expect_sound(explore_lock<real_lock>({.preemptions = 3}, 2, 2));
+  expect_sound(explore_lock<real_lock>({.preemptions = 2, .deaths = 1}, 3, 1));
+  env::turns = 0;
+}
+
 TEST(explore, a_lock_without_waiting_bit_is_found_out) {
   const auto result = explore_lock<lock_without_waiting_bit>({.preemptions = 1}, 2, 1);
   EXPECT_EQ(result.failure, "one sleeps for ever");
@@ -132,6 +141,58 @@ TEST(explore, a_lock_without_waiting_bit_is_found_out) {
 TEST(explore, a_lock_blind_to_deaths_is_found_out) {
   const auto result = explore_lock<lock_blind_to_deaths>({.preemptions = 1, .deaths = 1}, 2, 1);
   EXPECT_NE(result.failure, "");
+}
+
+// ---- how a death is told ------------------------------------------------------------------------------------------
+
+struct real_epoch {
+  static bool watch(env::word& w, std::uint32_t epoch) { return tandem::sync::watch_epoch(w, epoch); }
+};
+// Says that it watches, and does not look whether the word has moved meanwhile.
+struct epoch_watched_blindly {
+  static bool watch(env::word& w, std::uint32_t) {
+    w.fetch_or(tandem::sync::epoch_watched);
+    return true;
+  }
+};
+
+template <class Epoch>
+world::found explore_epoch(world::bounds bounds, int waiters, int deaths) {
+  return world::explore(bounds, [=] {
+    struct line {
+      env::word epoch;
+      env::word dead;
+    };
+    auto l = std::make_shared<line>();
+    world::scenario s;
+    for (int i = 0; i < waiters; ++i) {
+      s.bodies.push_back([=] {
+        for (;;) {
+          const std::uint32_t epoch = tandem::sync::read_epoch(l->epoch);
+          if (l->dead.load() == static_cast<std::uint32_t>(deaths)) return;
+          if (!Epoch::watch(l->epoch, epoch)) continue;
+          const std::uint32_t expected =
+              std::is_same_v<Epoch, real_epoch> ? epoch | tandem::sync::epoch_watched : l->epoch.load();
+          env::wait(l->epoch, expected, 0, never);
+        }
+      });
+    }
+    for (int i = 0; i < deaths; ++i) {
+      s.bodies.push_back([=] {
+        l->dead.fetch_add(1);
+        tandem::sync::move_epoch(l->epoch, [](env::word& w) { env::wake(w, tandem::sync::all_waiters); });
+      });
+    }
+    return s;
+  });
+}
+
+TEST(explore, a_death_is_told_to_all_who_wait) {
+  expect_sound(explore_epoch<real_epoch>({.preemptions = 3}, 2, 1));
+  expect_sound(explore_epoch<real_epoch>({.preemptions = 3}, 1, 2));
+}
+TEST(explore, an_epoch_that_is_watched_blindly_is_found_out) {
+  EXPECT_EQ(explore_epoch<epoch_watched_blindly>({.preemptions = 2}, 1, 1).failure, "one sleeps for ever");
 }
 
 // ---- a condition --------------------------------------------------------------------------------------------------
@@ -251,17 +312,23 @@ world::found explore_semaphore(world::bounds bounds, std::uint32_t participants,
   });
 }
 
-TEST(explore, a_semaphore_keeps_count) { expect_sound(explore_semaphore({.preemptions = 2}, 2, 2)); }
+TEST(explore, a_semaphore_keeps_count) { expect_sound(explore_semaphore({.preemptions = 3}, 2, 2)); }
 TEST(explore, a_semaphore_of_three) { expect_sound(explore_semaphore({.preemptions = 2}, 3, 1)); }
+TEST(explore, a_semaphore_whose_waiters_look_again) {
+  env::turns = 1;
+  expect_sound(explore_semaphore({.preemptions = 2, .deaths = 1}, 2, 1));
+  env::turns = 0;
+}
 TEST(explore, what_a_dead_guard_held_comes_back_once) {
   expect_sound(explore_semaphore({.preemptions = 2, .deaths = 1}, 2, 1));
-  expect_sound(explore_semaphore({.preemptions = 1, .deaths = 1}, 3, 1));
+  expect_sound(explore_semaphore({.preemptions = 3, .deaths = 1}, 2, 1));
+  expect_sound(explore_semaphore({.preemptions = 2, .deaths = 1}, 3, 1));
   expect_sound(explore_semaphore({.preemptions = 1, .deaths = 2}, 3, 1));
 }
 
 // ---- readers and a writer -----------------------------------------------------------------------------------------
 
-world::found explore_readers(world::bounds bounds, int readers) {
+world::found explore_readers(world::bounds bounds, int readers, int writers = 1) {
   return world::explore(bounds, [=] {
     struct book {
       env::word word;
@@ -271,7 +338,7 @@ world::found explore_readers(world::bounds bounds, int readers) {
       bool torn = false;
     };
     auto b = std::make_shared<book>();
-    give_claims(static_cast<std::uint32_t>(readers) + 1);
+    give_claims(static_cast<std::uint32_t>(readers + writers));
     using legacy = tandem::sync::leaves_it_died_if_inside<env>;
     const auto write = [b] {
       lock_end end = tandem::sync::lock_word_until<env>(b->word, never, lock_purpose::use, legacy{b->readers});
@@ -302,21 +369,25 @@ world::found explore_readers(world::bounds bounds, int readers) {
           tandem::sync::wake_for_number<env>(b->readers, tandem::sync::all_waiters);
       });
     }
-    s.bodies.push_back(write);
+    for (int i = 0; i < writers; ++i) s.bodies.push_back(write);
     s.audit = write;
     return s;
   });
 }
 
-TEST(explore, readers_and_a_writer) { expect_sound(explore_readers({.preemptions = 2}, 2)); }
+TEST(explore, readers_and_a_writer) { expect_sound(explore_readers({.preemptions = 3}, 2)); }
+TEST(explore, a_reader_and_two_writers) { expect_sound(explore_readers({.preemptions = 2}, 1, 2)); }
 TEST(explore, readers_and_a_writer_with_a_death) {
-  expect_sound(explore_readers({.preemptions = 2, .deaths = 1}, 1));
-  expect_sound(explore_readers({.preemptions = 1, .deaths = 1}, 2));
+  expect_sound(explore_readers({.preemptions = 3, .deaths = 1}, 1));
+  expect_sound(explore_readers({.preemptions = 2, .deaths = 1}, 2));
+  expect_sound(explore_readers({.preemptions = 1, .deaths = 2}, 2));
+  expect_sound(explore_readers({.preemptions = 1, .deaths = 1}, 1, 2));
 }
 
 // ---- a barrier ----------------------------------------------------------------------------------------------------
 
-world::found explore_barrier(world::bounds bounds, std::uint32_t parties, int rounds) {
+// `leaving`: so many of the parties drop out at their first arrival.
+world::found explore_barrier(world::bounds bounds, std::uint32_t parties, int rounds, std::uint32_t leaving = 0) {
   return world::explore(bounds, [=] {
     using tandem::sync::barrier_end;
     auto word = std::make_shared<env::wide>(tandem::sync::barrier_word(parties, parties, 0));
@@ -327,6 +398,12 @@ world::found explore_barrier(world::bounds bounds, std::uint32_t parties, int ro
     world::scenario s;
     for (std::uint32_t i = 0; i < parties; ++i) {
       s.bodies.push_back([=] {
+        if (i < leaving) {
+          (*arrived)[i] = rounds;
+          tandem::sync::arrive<env>(*word, object, tandem::sync::arrival::leaves);
+          env::claims[i + 1].state = static_cast<std::uint32_t>(tandem::sync::claim_step::idle);
+          return;
+        }
         for (int r = 1; r <= rounds; ++r) {
           (*arrived)[i] = r;
           if (tandem::sync::arrive<env>(*word, object, tandem::sync::arrival::stays) == barrier_end::broken) {
@@ -345,11 +422,40 @@ world::found explore_barrier(world::bounds bounds, std::uint32_t parties, int ro
 
 TEST(explore, a_barrier_keeps_step) {
   expect_sound(explore_barrier({.preemptions = 3}, 2, 3));
-  expect_sound(explore_barrier({.preemptions = 2}, 3, 2));
+  expect_sound(explore_barrier({.preemptions = 3}, 3, 2));
+}
+TEST(explore, a_barrier_that_a_party_leaves) {
+  expect_sound(explore_barrier({.preemptions = 3}, 2, 2, 1));
+  expect_sound(explore_barrier({.preemptions = 2}, 3, 2, 1));
+  expect_sound(explore_barrier({.preemptions = 1, .deaths = 1}, 3, 2, 1));
 }
 TEST(explore, a_barrier_breaks_when_a_party_dies) {
-  expect_sound(explore_barrier({.preemptions = 2, .deaths = 1}, 2, 2));
-  expect_sound(explore_barrier({.preemptions = 1, .deaths = 1}, 3, 2));
+  expect_sound(explore_barrier({.preemptions = 3, .deaths = 1}, 2, 2));
+  expect_sound(explore_barrier({.preemptions = 2, .deaths = 1}, 3, 2));
+  expect_sound(explore_barrier({.preemptions = 1, .deaths = 2}, 3, 2));
+}
+
+// ---- an event -----------------------------------------------------------------------------------------------------
+
+world::found explore_event(world::bounds bounds, int waiters) {
+  return world::explore(bounds, [=] {
+    auto word = std::make_shared<env::word>();
+    world::scenario s;
+    for (int i = 0; i < waiters; ++i) {
+      s.bodies.push_back([=] { require(tandem::sync::await_event<env>(*word, never), "late without a deadline"); });
+    }
+    s.bodies.push_back([=] {
+      tandem::sync::set_event<env>(*word);
+      word->fetch_and(~tandem::sync::event_set);
+      tandem::sync::set_event<env>(*word);
+    });
+    return s;
+  });
+}
+
+TEST(explore, an_event_that_is_set_and_reset_and_set) {
+  expect_sound(explore_event({.preemptions = 4}, 1));
+  expect_sound(explore_event({.preemptions = 3}, 2));
 }
 
 }  // namespace

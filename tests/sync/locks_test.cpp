@@ -1,7 +1,9 @@
 // Locks and conditions, between threads and between processes: one suite for both.
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -359,6 +361,58 @@ TEST_F(lock_rules, a_wait_that_cannot_take_the_lock_again_does_not_own_it) {
   EXPECT_THROW(c.changed.wait(lock, [] { return false; }), tandem::owner_died);
   EXPECT_FALSE(lock.owns_lock());
   killer.join();
+}
+
+std::atomic<int> interruptions{0};
+
+TEST_F(lock_rules, signals_do_not_end_a_wait) {
+  struct sigaction counting {};
+  counting.sa_handler = [](int) { ++interruptions; };
+  ASSERT_EQ(::sigaction(SIGUSR1, &counting, nullptr), 0);  // without SA_RESTART
+  tandem::mutex held;
+  tandem::mutex of_condition;
+  tandem::condition_variable changed;
+  tandem::counting_semaphore<> permits(0);
+  tandem::event event;
+  tandem::barrier barrier(2);
+  bool said = false;
+  held.lock();
+  const std::vector<std::function<void()>> waits = {
+      [&] { const std::lock_guard lock(held); },
+      [&] {
+        std::unique_lock lock(of_condition);
+        changed.wait(lock, [&] { return said; });
+      },
+      [&] { permits.acquire(); },
+      [&] { EXPECT_TRUE(event.wait_for(1h)); },
+      [&] { barrier.arrive_and_wait(); },
+  };
+  std::atomic<int> over{0};
+  std::vector<std::thread> waiters;
+  for (const auto& wait : waits) {
+    waiters.emplace_back([&] {
+      wait();
+      ++over;
+    });
+  }
+  for (auto& waiter : waiters) {
+    const int wanted = interruptions + 20;
+    EXPECT_TRUE(eventually([&] {
+      ::pthread_kill(waiter.native_handle(), SIGUSR1);
+      return interruptions >= wanted;
+    }));
+  }
+  EXPECT_EQ(over, 0);
+  held.unlock();
+  {
+    const std::lock_guard lock(of_condition);
+    said = true;
+  }
+  changed.notify_all();
+  permits.release();
+  event.set();
+  barrier.arrive_and_wait();
+  for (auto& waiter : waiters) waiter.join();
 }
 
 // ---- children made by fork() --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <mutex>
 #include <shared_mutex>
@@ -32,6 +33,9 @@ struct everything {
   tandem::barrier barrier{2};
   tandem::latch latch{1};
   tandem::once_flag once = {};
+  std::array<tandem::once_flag, 8> done = {};
+  std::array<std::atomic<int>, 8> calls = {};
+  tandem::counting_semaphore<> given{0};
   long turn = 0;
   std::atomic<int> victim_ready{0};
   std::atomic<int> survivor_ready{0};
@@ -42,7 +46,7 @@ struct everything {
 }
 
 // What each part does again and again; the survivor plays the same, or another, until the victim is dead.
-enum part { owner, waiter, notifier, reader, writer, taker, meeter, setter, caller };
+enum part { owner, waiter, notifier, reader, writer, taker, meeter, setter, caller, heir, finisher, giver };
 
 void lock_once(everything& e) {
   try {
@@ -110,6 +114,35 @@ void call_it_once(everything& e) {
   }
 }
 
+// Takes a lock from a thread that ended with it, fails to repair it, and does.
+void inherit_once(everything& e) {
+  const auto lock_or_repair = [&] {
+    try {
+      e.mutex.lock();
+      return true;
+    } catch (const tandem::owner_died&) {
+    }
+    try {
+      e.mutex.lock_and_repair([] { throw 1; });
+    } catch (int) {
+    }
+    e.mutex.lock_and_repair([] {});
+    return false;
+  };
+  std::thread([&] { lock_or_repair(); }).join();
+  if (lock_or_repair()) e.mutex.unlock();
+}
+
+void finish_once(everything& e) {
+  for (std::size_t i = 0; i < e.done.size(); ++i) tandem::call_once(e.done[i], [&] { ++e.calls[i]; });
+}
+
+void give_once(everything& e) {
+  e.given.release(2);
+  e.given.try_acquire_for(std::chrono::microseconds(100));
+  e.given.try_acquire();
+}
+
 void play(everything& e, int what) {
   switch (what) {
     case owner: return lock_once(e);
@@ -120,6 +153,9 @@ void play(everything& e, int what) {
     case taker: return take_once(e);
     case meeter: return meet_once(e);
     case setter: return set_once(e);
+    case heir: return inherit_once(e);
+    case finisher: return finish_once(e);
+    case giver: return give_once(e);
     default: return call_it_once(e);
   }
 }
@@ -195,6 +231,12 @@ constexpr cell cells[] = {
     {"event.woken", setter, setter},
     {"lock.taken", caller, caller},
     {"unlock.given", caller, caller},
+    {"lock.buried", heir, owner},
+    {"spoil.given", heir, owner},
+    {"lock.taken", heir, heir},
+    {"once.called", finisher, finisher},
+    {"once.done", finisher, finisher},
+    {"release.counted", giver, giver},
 };
 
 class matrix : public tandem::test::checked, public testing::WithParamInterface<cell> {};
@@ -208,6 +250,7 @@ TEST_P(matrix, the_others_go_on) {
   const cell& c = GetParam();
   int reached = 0;
   for (int round = 0; round < rounds(); ++round) {
+    const tandem::test::watchdog of_this_round(50);
     const mapped<everything> e(std::in_place);
     const int survivors = c.survivor == meeter ? 1 : 2;
     tandem::process victim(be_the_victim, e.file(), static_cast<int>(c.victim), std::string(c.point), 1 + round % 3);
@@ -224,7 +267,7 @@ TEST_P(matrix, the_others_go_on) {
     e->victim_ready = 2;
     for (auto& other : others) EXPECT_NO_THROW(other.get());
     // All is as if the victim had never been: nobody holds anything.
-    if (c.victim == owner || c.victim == waiter || c.victim == notifier) {
+    if (c.victim == owner || c.victim == waiter || c.victim == notifier || c.victim == heir) {
       lock_once(*e);
       EXPECT_TRUE(e->mutex.try_lock());
       e->mutex.unlock();
@@ -245,6 +288,11 @@ TEST_P(matrix, the_others_go_on) {
       e->barrier.reset();
       EXPECT_FALSE(e->barrier.broken());
     }
+    if (c.victim == finisher) {
+      finish_once(*e);
+      for (const auto& calls : e->calls)
+        EXPECT_THAT(calls.load(), testing::AnyOf(1, 2));  // 2: it died before it had said so
+    }
     if (c.victim == caller) {
       int calls = 0;
       tandem::call_once(e->once, [&] { ++calls; });
@@ -254,8 +302,8 @@ TEST_P(matrix, the_others_go_on) {
   std::printf("killed there in %d of %d rounds\n", reached, rounds());
 }
 
-constexpr const char* part_names[] = {"owner", "waiter", "notifier", "reader", "writer",
-                                      "taker", "meeter", "setter",   "caller"};
+constexpr const char* part_names[] = {"owner",  "waiter", "notifier", "reader", "writer",   "taker",
+                                      "meeter", "setter", "caller",   "heir",   "finisher", "giver"};
 
 INSTANTIATE_TEST_SUITE_P(kills, matrix, testing::ValuesIn(cells), [](const auto& parameter) {
   const cell& c = parameter.param;

@@ -194,6 +194,15 @@ TEST(exceptions, of_tandem_keep_what_they_carry) {
       EXPECT_EQ(arrived.operation(), "mmap");
     }
   }
+  // Made by a user, of a text alone.
+  try {
+    std::rethrow_exception(sent(std::make_exception_ptr(tandem::resource_exhausted("no licence is free"))));
+  } catch (const tandem::resource_exhausted& arrived) {
+    EXPECT_EQ(typeid(arrived), typeid(tandem::resource_exhausted));
+    EXPECT_STREQ(arrived.what(), "no licence is free");
+    EXPECT_EQ(arrived.code(), std::error_code());
+    EXPECT_EQ(arrived.operation(), "");
+  }
   tandem::crash_report report;
   report.status = tandem::exit_status::make(tandem::ending::signalled, 11, tandem::cause::out_of_memory);
   report.task = "parse";

@@ -139,6 +139,12 @@ TEST_F(life, a_fresh_image_needs_init_in_main) {
                         "before its main came to tandem::init()"));
 }
 
+TEST_F(life, a_worker_hears_signals_that_main_does_not) {
+  const std::string hears =
+      "unblocked 1 standard 1\nkilled by signal 15 (SIGTERM: Terminated), as this program asked\n";
+  EXPECT_EQ(scenario("deaf").out, hears + hears);
+}
+
 TEST_F(life, rights_that_were_given_up_stay_given_up) {
   if (::geteuid() != 0) GTEST_SKIP() << "there are none to give up";
   const std::string out = scenario("rights_given_up").out;

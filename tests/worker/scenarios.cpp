@@ -474,6 +474,25 @@ void crash_text() {
   p.join();
 }
 
+// ---- a main that has blocked and ignored all signals before it comes to init() --------------------------------------
+
+void deaf() {
+  const auto hears = [] {
+    sigset_t blocked;
+    ::sigprocmask(SIG_BLOCK, nullptr, &blocked);
+    struct sigaction term {};
+    ::sigaction(SIGTERM, nullptr, &term);
+    return std::pair(::sigismember(&blocked, SIGTERM) == 0, term.sa_handler == SIG_DFL);
+  };
+  for (const auto start : {tandem::start_method::fork_server, tandem::start_method::spawn}) {
+    const auto [unblocked, standard] = tandem::process({.start = start}, hears).get();
+    say("unblocked " + std::to_string(unblocked) + " standard " + std::to_string(standard));
+    tandem::process p({.start = start}, wait_for_ever);
+    p.terminate();
+    say_how_it_ended(p);
+  }
+}
+
 // ---- without what most systems have -------------------------------------------------------------------------------
 
 void no_proc() {
@@ -522,6 +541,7 @@ const std::map<std::string, void (*)()> scenarios = {
     {"output", output},
     {"print_one", print_one},
     {"crash_text", crash_text},
+    {"deaf", deaf},
     {"no_proc", no_proc},
 };
 
@@ -529,6 +549,13 @@ const std::map<std::string, void (*)()> scenarios = {
 
 int main(int argc, char** argv) {
   if (std::getenv("TANDEM_TEST_NO_INIT") != nullptr && std::getenv("TANDEM_FRESH_IMAGE") != nullptr) return 77;
+  if (argc == 2 && argv[1] == std::string("deaf")) {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::sigprocmask(SIG_BLOCK, &all, nullptr);
+    ::signal(SIGTERM, SIG_IGN);
+    tandem::init();
+  }
   const auto found = argc == 2 ? scenarios.find(argv[1]) : scenarios.end();
   if (found == scenarios.end()) {
     std::fputs("usage: scenarios NAME\n", stderr);

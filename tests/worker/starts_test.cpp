@@ -423,6 +423,20 @@ TEST_F(copies, are_not_the_programs_to_wait_for) {
   EXPECT_EQ(p.get(), 6);
 }
 
+TEST_F(copies, whose_exit_status_was_taken_blame_nobody) {
+  std::stop_source done;
+  std::jthread other([token = done.get_token()] {
+    while (!token.stop_requested()) std::this_thread::yield();
+  });
+  ::signal(SIGCHLD, SIG_IGN);  // the kernel takes it, since a copy of a program with threads sends the signal
+  process q(tandem::fork_options{.allow_threads = true}, [] { ::_exit(9); });
+  q.join();
+  ::signal(SIGCHLD, SIG_DFL);
+  done.request_stop();
+  EXPECT_EQ(q.status()->why(), tandem::cause::none);
+  EXPECT_THAT(q.report()->message, HasSubstr("its exit status is gone"));
+}
+
 TEST_F(copies, map_no_page_of_other_workers) {
   process p(tandem::fork_options{}, [] {
     int pages = 0;

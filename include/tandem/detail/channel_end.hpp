@@ -39,6 +39,8 @@ struct outgoing {
 /// until it is there, and then filled(). What these throw, receive() throws; the message is lost.
 class sink {
  public:
+  static constexpr std::size_t lead_bytes = sizeof(std::uint64_t);
+
   sink() = default;
   sink(const sink&) = delete;
   sink& operator=(const sink&) = delete;
@@ -48,6 +50,15 @@ class sink {
   /// Where the bytes after the first `filled` of `total` go: at least one.
   virtual std::span<std::byte> room(std::size_t total, std::size_t filled) = 0;
   virtual void filled() = 0;
+  /// True if place() can have something to give.
+  virtual bool has_place() const noexcept { return false; }
+  /// Where the bytes of a message of `total` go, all that come after the first `lead_bytes`, which are `lead`: none if it
+  /// does not matter. Then filled(); or, if another message came after all, owned().
+  virtual std::span<std::byte> place(std::size_t total, std::span<const std::byte, lead_bytes> lead) {
+    static_cast<void>(total);
+    static_cast<void>(lead);
+    return {};
+  }
   /// Memory that a message may be put into before its size is known, and the most that can be taken.
   virtual std::span<std::byte> direct() noexcept { return {}; }
   virtual std::size_t limit() const noexcept { return static_cast<std::size_t>(-1); }

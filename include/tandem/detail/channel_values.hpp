@@ -80,6 +80,14 @@ requires(is_block<T>()) class value_sink<T> : public sink {
     wrong_.resize(growth_bytes);  // no such value: its bytes go nowhere
     return wrong_;
   }
+  bool has_place() const noexcept override { return true; }
+  std::span<std::byte> place(std::size_t total, std::span<const std::byte, lead_bytes> lead) override {
+    std::memcpy(&count_, lead.data(), sizeof count_);
+    const std::size_t rest = total - sizeof count_;
+    if (rest % sizeof(value) != 0 || rest / sizeof(value) != count_) return {};
+    value_.resize(count_);
+    return std::as_writable_bytes(std::span(value_.data(), value_.size()));
+  }
   void filled() override {
     if (wrong_.empty()) return;
     throw decode_error("tandem: a count of " + std::to_string(count_) +
@@ -98,6 +106,12 @@ class bytes_sink final : public sink {
   void whole(std::span<const std::byte> bytes) override { bytes_.assign(bytes.begin(), bytes.end()); }
   void owned(std::vector<std::byte>&& bytes) override { bytes_ = std::move(bytes); }
   std::span<std::byte> room(std::size_t total, std::size_t filled) override { return grow(bytes_, total, filled); }
+  bool has_place() const noexcept override { return true; }
+  std::span<std::byte> place(std::size_t total, std::span<const std::byte, lead_bytes> lead) override {
+    bytes_.resize(total);
+    std::copy(lead.begin(), lead.end(), bytes_.begin());
+    return std::span(bytes_).subspan(lead_bytes);
+  }
   void filled() override {}
   std::vector<std::byte> take() { return std::move(bytes_); }
 

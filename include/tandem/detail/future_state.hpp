@@ -114,7 +114,8 @@ class TANDEM_EXPORT future_state {
   virtual bool stop(how) { return false; }
 
  protected:
-  future_state() noexcept = default;
+  /// With so many holders from the start.
+  explicit future_state(std::uint32_t holders = 1) noexcept : references_(holders) {}
   virtual ~future_state();
   /// The last holder let go. A backend that recycles its memory overrides it.
   virtual void destroy() noexcept { delete this; }
@@ -149,7 +150,7 @@ class TANDEM_EXPORT future_state {
   void tell(std::uint32_t before) noexcept;
 
   std::atomic<std::uint32_t> word_{0};
-  std::atomic<std::uint32_t> references_{1};
+  std::atomic<std::uint32_t> references_;
   std::exception_ptr error_;
   future_watcher* watchers_ = nullptr;  // under the lock of this address (future_state.cpp)
 };
@@ -183,18 +184,19 @@ class state_ptr {
 };
 
 /// A state with a value in memory: what tasks of threads, then() and coroutines end.
-template <class T>
-class value_state : public future_state {
+template <class T, class Base = future_state>
+class value_state : public Base {
  public:
-  using stored = std::conditional_t<std::is_void_v<T>, char,
-                                    std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*,
-                                                       std::remove_const_t<T>>>;
+  using stored = std::conditional_t<
+      std::is_void_v<T>, char,
+      std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, std::remove_const_t<T>>>;
   void* value() noexcept final { return std::addressof(*value_); }
 
  protected:
-  /// Calls `f` and ends with what it returns or throws. The caller is the only one who may store.
+  using Base::Base;
+  /// Calls `f` and stores what it returns, or gives what it throws. The caller is the only one who may store.
   template <class F>
-  void end_by_calling(F&& f) noexcept {
+  std::exception_ptr store_by_calling(F&& f) noexcept {
     try {
       if constexpr (std::is_void_v<T>) {
         std::forward<F>(f)();
@@ -204,11 +206,19 @@ class value_state : public future_state {
       } else {
         value_.emplace(std::forward<F>(f)());
       }
+      return nullptr;
     } catch (...) {
-      end_with_error(std::current_exception());
-      return;
+      return std::current_exception();
     }
-    end_with_value();
+  }
+  /// The same, and ends with that.
+  template <class F>
+  void end_by_calling(F&& f) noexcept {
+    if (std::exception_ptr failed = store_by_calling(std::forward<F>(f))) {
+      this->end_with_error(std::move(failed));
+    } else {
+      this->end_with_value();
+    }
   }
   std::optional<stored> value_;
 };
@@ -292,7 +302,7 @@ void call_when_ended(future_state& state, F f) {
   static_cast<void>(callback.release());
 }
 
-[[noreturn]] TANDEM_EXPORT void throw_no_future();        // std::future_error: no_state
+[[noreturn]] TANDEM_EXPORT void throw_no_future();         // std::future_error: no_state
 [[noreturn]] TANDEM_EXPORT void throw_future_retrieved();  // future_already_retrieved
 
 }  // namespace tandem::detail

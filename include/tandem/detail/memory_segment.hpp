@@ -18,7 +18,7 @@ struct memory_options {
 
 namespace detail {
 
-enum class segment_kind : std::uint32_t { bytes = 1, array = 2, object = 3 };
+enum class segment_kind : std::uint32_t { bytes = 1, array = 2, object = 3, queue = 4 };
 
 /// What a segment is made for. Both sides know it by the type of the handle, but for the count.
 struct segment_shape {

@@ -34,13 +34,31 @@ struct chunk_results {
   nanoseconds took{};
 };
 
+/// An element that stays where it is.
+template <class T>
+struct placed {
+  using type = T;
+  T* at;
+};
+template <class Element>
+struct referred_element {
+  static constexpr bool is_placed = false;
+  using type = Element;
+};
+template <class T>
+struct referred_element<placed<T>> {
+  static constexpr bool is_placed = true;
+  using type = T;
+};
+
 /// Calls F with each of some elements, until one fails. `Element` is a value, which is moved into the call, or passed as
-/// an lvalue where F takes nothing else; or a pointer to one, which is passed as an lvalue.
+/// an lvalue where F takes nothing else; or placed, and passed as an lvalue.
 template <class R, class F, class Element>
 struct chunk_call {
   // What F is called with, and whether a token stands before it.
-  using moved = std::conditional_t<std::is_pointer_v<Element>, std::remove_pointer_t<Element>&, Element>;
-  using referred = std::remove_pointer_t<Element>&;
+  static constexpr bool is_placed = referred_element<Element>::is_placed;
+  using referred = typename referred_element<Element>::type&;
+  using moved = std::conditional_t<is_placed, referred, Element>;
   static constexpr bool takes_moved = std::is_invocable_v<F&, moved> || std::is_invocable_v<F&, std::stop_token, moved>;
   using argument = std::conditional_t<takes_moved, moved, referred>;
   static constexpr bool takes_stop = std::is_invocable_v<F&, std::stop_token, argument>;
@@ -66,8 +84,8 @@ struct chunk_call {
     try {
       F function = f;
       for (Element& element : elements) {
-        if constexpr (std::is_pointer_v<Element>) {
-          add(results.values, call, function, *element);
+        if constexpr (is_placed) {
+          add(results.values, call, function, *element.at);
         } else {
           add(results.values, call, function, static_cast<argument&&>(element));
         }
@@ -98,7 +116,9 @@ namespace tandem {
 template <class R, class F, class Element>
 requires detail::transferable_callable<F>
 struct transfer<detail::chunk_call<R, F, Element>> {
-  static void write(writer& w, const detail::chunk_call<R, F, Element>& chunk) { detail::write_callable<F>(w, chunk.f); }
+  static void write(writer& w, const detail::chunk_call<R, F, Element>& chunk) {
+    detail::write_callable<F>(w, chunk.f);
+  }
   static detail::chunk_call<R, F, Element> read(reader& r) { return {detail::read_callable<F>(r)}; }
 };
 

@@ -95,8 +95,8 @@ class element_source {
   }
   template <class Element>
   void put(std::vector<Element>& into) {
-    if constexpr (std::is_pointer_v<Element> && stays && !std::is_convertible_v<reference, Element>) {
-      into.push_back(std::addressof(**at_));
+    if constexpr (referred_element<Element>::is_placed) {
+      into.push_back({std::addressof(**at_)});
     } else if constexpr (owned && !std::ranges::view<range_type> && std::is_lvalue_reference_v<reference> &&
                          !std::is_const_v<std::remove_reference_t<reference>>) {
       into.push_back(std::move(**at_));  // nobody else has them
@@ -224,7 +224,7 @@ class chunk_flights {
     held_ += count;
   }
   future<chunk_results<R>> start(std::vector<Element> elements) {
-    if constexpr (std::is_pointer_v<Element>) {
+    if constexpr (referred_element<Element>::is_placed) {
       return pool_->submit_here(options_.task, call_, std::move(elements));
     } else {
       return pool_->submit(options_.task, call_, std::move(elements));
@@ -423,8 +423,8 @@ class pool_members {
   void each_here(F f, R&& range, map_options options) {
     using source = element_source<R>;
     if constexpr (source::stays) {
-      run_each<std::remove_reference_t<typename source::reference>*>(std::move(f), std::forward<R>(range),
-                                                                     std::move(options));
+      run_each<placed<std::remove_reference_t<typename source::reference>>>(std::move(f), std::forward<R>(range),
+                                                                            std::move(options));
     } else {
       each_copy(std::move(f), std::forward<R>(range), std::move(options));
     }

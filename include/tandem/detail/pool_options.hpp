@@ -13,9 +13,9 @@ namespace tandem {
 
 struct task_options {
   std::string name = {};
-  nanoseconds deadline{};  // from the start of the task; 0: none
-  unsigned retries = 0;    // how often it runs again after its worker died
-  int priority = 0;        // a higher one is begun first
+  nanoseconds deadline{};                 // from the start of the task; 0: none
+  unsigned retries = 0;                   // how often it runs again after its worker died
+  int priority = 0;                       // a higher one is begun first
   std::optional<std::uint64_t> key = {};  // tasks of one key run in order, one after the other, on one worker
 };
 
