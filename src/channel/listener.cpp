@@ -128,7 +128,8 @@ std::optional<channel_end> listener_core::accept(channel_types types, clock::tim
       if (auto client = take_outcome()) return welcome(std::move(**client), types);
       until = std::min(deadline, next_deadline_);
     }
-    if (!channel::wait_until_readable(poll_.get(), until) && clock::now() >= deadline) return std::nullopt;
+    if (deadline != os::never && clock::now() >= deadline) return std::nullopt;
+    channel::wait_until_readable(poll_.get(), until);
   }
 }
 
@@ -170,9 +171,13 @@ void listener_core::tell() {
   if (has) {
     os::signal_event(news_.get());
   } else {
-    std::array<std::byte, 8> count;
-    os::read_some(news_.get(), count);
+    drain_news();
   }
+}
+
+void listener_core::drain_news() {
+  std::array<std::byte, 8> count;
+  os::read_some(news_.get(), count);
 }
 
 void listener_core::step() {
@@ -183,7 +188,8 @@ void listener_core::step() {
     if (fd == socket_.get()) {
       take_clients();
     } else if (fd == news_.get()) {
-      break;  // an outcome is waiting: first things first
+      if (has_outcome_.load()) break;  // first things first
+      drain_news();                    // what failed when the last one was taken
     } else {
       go_on(fd);
     }

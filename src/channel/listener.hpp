@@ -38,6 +38,7 @@ class listener_core {
   void go_on(int descriptor);
   void drop_late_ones();
   void tell();
+  void drain_news();
   std::optional<std::unique_ptr<channel::reception>> take_outcome();
   channel_end welcome(channel::reception&& client, channel_types types);
 

@@ -6,7 +6,8 @@ namespace tandem::channel {
 
 namespace {
 bool wait(os::ready one, clock::time_point deadline) {
-  if (deadline == os::now) return false;
+  // Also of one that is ready again and again: a peer that sends its bytes one by one gets no further time by that.
+  if (deadline == os::now || (deadline != os::never && clock::now() >= deadline)) return false;
   std::array<os::ready, 1> set{one};
   return os::check(os::wait_ready(set, deadline), "ppoll") == 1;
 }

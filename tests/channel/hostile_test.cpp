@@ -264,6 +264,25 @@ TEST_F(hostile_peers, frames_that_lie_cost_nothing) {
   }
 }
 
+TEST_F(hostile_peers, bytes_without_end_gain_no_time) {
+  listener l("tcp://127.0.0.1:0");
+  const raw_peer peer(l.address());
+  peer.write_object(good_hello());
+  const auto c = l.accept<std::string>();
+  channel::frame f;
+  f.bytes = 1_GiB - 1;
+  peer.write_object(f);
+  std::atomic<bool> enough{false};
+  std::thread trickle([&] {
+    const std::byte one{};
+    while (!enough) peer.write(std::span(&one, 1));
+  });
+  EXPECT_FALSE(c.receive_for(20ms));
+  EXPECT_FALSE(c.receive_for(20ms));
+  enough = true;
+  trickle.join();
+}
+
 // ---- slow and many ------------------------------------------------------------------------------------------------
 
 TEST_F(hostile_peers, five_hundred_slow_ones_delay_nobody_and_are_dropped) {

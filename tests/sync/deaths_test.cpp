@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <tandem/detail/sync_memory.hpp>
+#include <tandem/shared.hpp>
 #include <tandem/sync.hpp>
 
 #include "support/fixture.hpp"
@@ -184,11 +185,14 @@ TEST_F(sync_deaths, of_one_that_owed_a_latch_a_count) {
 
 TEST_F(sync_deaths, of_one_that_owed_a_latch_in_shared_memory) {
   const tandem::shared<tandem::latch> latch(1);
+  const tandem::shared<tandem::event> holds_it;
   tandem::process owes(
-      [](const tandem::shared<tandem::latch>&) {
+      [](const tandem::shared<tandem::latch>&, const tandem::shared<tandem::event>& holds) {
+        holds->set();
         for (;;) ::pause();
       },
-      latch);
+      latch, holds_it);
+  holds_it->wait();  // what is killed before it has its arguments owes nothing
   tandem::process waiter(
       [](const tandem::shared<tandem::latch>& l) {
         try {
