@@ -56,7 +56,14 @@ int resolve(const std::string& host, const std::string& port, bool to_listen, st
   wanted.ai_socktype = SOCK_STREAM;
   wanted.ai_flags = AI_NUMERICSERV | (to_listen ? AI_PASSIVE : 0);
   addrinfo* list = nullptr;
-  if (const int code = ::getaddrinfo(host.c_str(), port.c_str(), &wanted, &list)) return code;
+  int code = ::getaddrinfo(host.c_str(), port.c_str(), &wanted, &list);
+  if (code != 0 && host == "localhost") {
+    // A machine without /etc/hosts; that name is the loopback's everywhere (RFC 6761, 6.3).
+    wanted.ai_family = AF_INET;
+    wanted.ai_flags = AI_NUMERICSERV;
+    code = ::getaddrinfo(nullptr, port.c_str(), &wanted, &list);
+  }
+  if (code != 0) return code;
   for (const addrinfo* at = list; at != nullptr; at = at->ai_next) {
     endpoint e;
     if (at->ai_addrlen > e.bytes.size()) continue;
