@@ -85,9 +85,9 @@ std::byte* queue_core::payload(std::uint64_t position) const noexcept {
 
 // ---- waiting --------------------------------------------------------------------------------------------------------
 
-// True once `attempt()` is. Spins for no longer than a wake would take, and less after spins that were long: whom it waits
-// for may be one of many who share a CPU, and this one then only takes it away from them. Now and then a full one is tried,
-// since two that sleep for each other would never find out that they need not.
+// True once `attempt()` is. Spins for no longer than a wake would take, and less after spins that were in vain: whom it
+// waits for may be one of many who share a CPU, and this one then only takes it away from them. Now and then a full one is
+// tried, since two that sleep for each other would never find out that they need not.
 template <class Attempt>
 bool queue_core::spin_for(spin_record& record, Attempt& attempt, clock::time_point deadline) {
   // Whoever was last seen on this CPU cannot go on while this thread spins.
@@ -95,31 +95,29 @@ bool queue_core::spin_for(spin_record& record, Attempt& attempt, clock::time_poi
     const std::uint32_t last = record.peer_cpu.load(std::memory_order_relaxed);
     return last != 0 && last != this_cpu();
   };
-  if (sync::spin_time_of_a_wake().count() == 0 || !runs_elsewhere()) return false;
-  constexpr std::uint32_t most_halvings = 4;
-  constexpr std::uint32_t short_ones_in_turn = 16;
-  constexpr unsigned look_again = 16, turns_of_a_long_one = 64;
+  const std::chrono::nanoseconds most = sync::spin_time_of_a_wake();
+  if (most.count() == 0 || !runs_elsewhere()) return false;
+  constexpr std::uint32_t most_halvings = 4, short_ones_in_turn = 16;
   const std::uint32_t halvings = record.halvings.load(std::memory_order_relaxed);
-  std::chrono::nanoseconds bound = sync::spin_time_of_a_wake();
-  if (halvings != 0 && record.short_ones.fetch_add(1, std::memory_order_relaxed) % short_ones_in_turn != 0)
-    bound /= 1U << halvings;
-  const auto learn = [&](bool was_long) {
-    const std::uint32_t after = was_long ? std::min(halvings + 1, most_halvings) : halvings - std::min(halvings, 1U);
+  const bool is_short =
+      halvings != 0 && record.short_ones.fetch_add(1, std::memory_order_relaxed) % short_ones_in_turn != 0;
+  const auto learn = [&](std::uint32_t after) {
     if (after != halvings) record.halvings.store(after, std::memory_order_relaxed);
   };
-  clock::time_point until = deadline;
+  constexpr unsigned look_again = 16;
+  clock::time_point begin{};
   for (unsigned turn = 1;; ++turn) {
     env::spin();
     if (attempt()) {
-      learn(turn > turns_of_a_long_one);
+      learn(is_short ? halvings - 1 : 0);
       return true;
     }
     if (turn % look_again != 0) continue;
     const clock::time_point now = clock::now();
-    if (turn == look_again) until = std::min(deadline, now + bound);
-    if (now >= until || !runs_elsewhere()) break;
+    if (turn == look_again) begin = now;
+    if (now >= deadline || now - begin >= (is_short ? most / (1U << halvings) : most) || !runs_elsewhere()) break;
   }
-  learn(true);
+  learn(std::min(halvings + 1, most_halvings));
   return false;
 }
 
