@@ -292,11 +292,4 @@ void run(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    run(argc, argv);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "bench_creation: {}\n", e.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return bench::main_of("bench_creation", run, argc, argv); }

@@ -166,11 +166,4 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "bench_many: {}\n", e.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return bench::main_of("bench_many", run, argc, argv); }

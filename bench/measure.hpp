@@ -9,12 +9,14 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <functional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include <fmt/format.h>
@@ -196,6 +198,23 @@ inline std::string json_of(const contestant& c, std::string_view pinning, double
   return fmt::format(
       R"({{"name": "{}", "pinning": "{}", "host_gib": {}, "rounds": {}, "median_us": {:.2f}, "least_us": {:.2f}, "most_us": {:.2f}}})",
       c.name, pinning, host_gib, c.rounds.size(), c.mid(), c.least(), c.most());
+}
+
+/// What main() of each of them is: an exception is said, and is a failure. What `run` returns, if anything, is what the
+/// program does.
+template <class Run>
+int main_of(const char* program, Run run, int argc, char** argv) {
+  try {
+    if constexpr (std::is_void_v<decltype(run(argc, argv))>) {
+      run(argc, argv);
+      return 0;
+    } else {
+      return run(argc, argv);
+    }
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "{}: {}\n", program, e.what());
+    return 1;
+  }
 }
 
 inline void write_file(const std::string& path, std::string_view text) {

@@ -103,7 +103,8 @@ void time_pages(int rounds, std::vector<std::string>& rows) {
   }
 }
 
-void run(bench::arguments args) {
+void run(int argc, char** argv) {
+  bench::arguments args(argc, argv);
   const int rounds = args.number("--rounds", 9);
   const int runs = args.number("--runs", 50);
   const auto large_mib = static_cast<std::size_t>(args.number("--large", 1024));
@@ -147,11 +148,4 @@ void run(bench::arguments args) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  try {
-    run({argc, argv});
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "{}\n", e.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return bench::main_of("bench_shared", run, argc, argv); }

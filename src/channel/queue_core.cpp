@@ -40,6 +40,15 @@ std::uint32_t self_id() {
 
 std::uint32_t this_cpu() noexcept { return os::current_cpu() + 1; }
 
+// Asks for a line to be this CPU's own. Where another spins on it, one journey instead of two: to look, and to write.
+void want_to_write(const std::byte* line) noexcept {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*line));
+#else
+  __builtin_prefetch(line, 1);
+#endif
+}
+
 }  // namespace
 
 segment_shape queue_core::shape_of(const channel::queue_layout& l) noexcept {
@@ -76,21 +85,47 @@ std::byte* queue_core::payload(std::uint64_t position) const noexcept {
 
 // ---- waiting --------------------------------------------------------------------------------------------------------
 
-// True once `attempt()` is; false at the deadline. Errors: cancelled.
+// True once `attempt()` is. Spins for no longer than a wake would take, and less after spins that were in vain: whom it
+// waits for may be one of many who share a CPU, and this one then only takes it away from them. Now and then a full one is
+// tried, since two that sleep for each other would never find out that they need not.
 template <class Attempt>
-bool queue_core::wait_for(std::atomic<std::uint64_t>& happening, const std::atomic<std::uint32_t>& peer_cpu,
-                          Attempt& attempt, clock::time_point deadline, const std::stop_token* token, claimed& c) {
+bool queue_core::spin_for(spin_record& record, Attempt& attempt, clock::time_point deadline) {
   // Whoever was last seen on this CPU cannot go on while this thread spins.
   const auto runs_elsewhere = [&] {
-    const std::uint32_t last = peer_cpu.load(std::memory_order_relaxed);
+    const std::uint32_t last = record.peer_cpu.load(std::memory_order_relaxed);
     return last != 0 && last != this_cpu();
   };
+  const std::chrono::nanoseconds most = sync::spin_time_of_a_wake();
+  if (most.count() == 0 || !runs_elsewhere()) return false;
+  constexpr std::uint32_t most_halvings = 4, short_ones_in_turn = 16;
+  const std::uint32_t halvings = record.halvings.load(std::memory_order_relaxed);
+  const bool is_short =
+      halvings != 0 && record.short_ones.fetch_add(1, std::memory_order_relaxed) % short_ones_in_turn != 0;
+  const auto learn = [&](std::uint32_t after) {
+    if (after != halvings) record.halvings.store(after, std::memory_order_relaxed);
+  };
   constexpr unsigned look_again = 16;
-  for (unsigned turns = sync::spin_turns_of_a_wake(); turns > 0 && (turns % look_again != 0 || runs_elsewhere());
-       --turns) {
+  clock::time_point begin{};
+  for (unsigned turn = 1;; ++turn) {
     env::spin();
-    if (attempt()) return true;
+    if (attempt()) {
+      learn(is_short ? halvings - 1 : 0);
+      return true;
+    }
+    if (turn % look_again != 0) continue;
+    const clock::time_point now = clock::now();
+    if (turn == look_again) begin = now;
+    if (now >= deadline || now - begin >= (is_short ? most / (1U << halvings) : most) || !runs_elsewhere()) break;
   }
+  learn(std::min(halvings + 1, most_halvings));
+  return false;
+}
+
+// True once `attempt()` is; false at the deadline. Errors: cancelled.
+template <class Attempt>
+bool queue_core::wait_for(std::atomic<std::uint64_t>& happening, spin_record& record, Attempt& attempt,
+                          clock::time_point deadline, const std::stop_token* token, claimed& c) {
+  if (spin_for(record, attempt, deadline)) return true;
   c.slept = true;
   const auto is_cancelled = [&] { return token != nullptr && token->stop_requested(); };
   const auto wait = [&] { return channel::await<env>(happening, deadline, attempt, is_cancelled); };
@@ -105,6 +140,14 @@ bool queue_core::wait_for(std::atomic<std::uint64_t>& happening, const std::atom
   return end == wait_end::done;
 }
 
+// What will most likely be written is on its way while the rest is looked at.
+void queue_core::want_next_slot() const noexcept {
+  constexpr std::size_t line = 64, most_lines = 3;
+  const auto* const slot =
+      reinterpret_cast<const std::byte*>(&ring_.slot(words().tail.load(std::memory_order_relaxed)));
+  for (std::size_t i = 0; i < std::min(layout_.stride / line, most_lines); ++i) want_to_write(slot + i * line);
+}
+
 queue_core::claimed queue_core::claim_push(std::size_t size, clock::time_point deadline, const std::stop_token* token) {
   if (size > layout_.most_bytes) {
     throw std::length_error("tandem: a message of " + std::to_string(size) + " bytes for a queue of " +
@@ -113,16 +156,16 @@ queue_core::claimed queue_core::claim_push(std::size_t size, clock::time_point d
   if (token != nullptr && token->stop_requested()) throw cancelled("tandem: a stop was requested: nothing was pushed");
   const std::uint32_t self = self_id();
   be_pusher(self);
+  want_next_slot();
   claimed c;
   const auto attempt = [&] {
     c.end = form_.flat_bytes != 0 ? ring_.claim_push(self, c.position, [](std::uint64_t) { return true; })
                                   : arena_.claim_push(self, c.position, size);
     return c.end != claim_end::none;
   };
-  if (!attempt() && (deadline == os::now || !wait_for(words().room, popper_cpu_, attempt, deadline, token, c)))
-    return c;
+  if (!attempt() && (deadline == os::now || !wait_for(words().room, for_room_, attempt, deadline, token, c))) return c;
   if (c.end == claim_end::ended) throw_closed_to_pushers();
-  popper_cpu_.store(ring_.slot(c.position).cpu.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  for_room_.saw(ring_.slot(c.position).cpu.load(std::memory_order_relaxed));
   return c;
 }
 
@@ -142,10 +185,10 @@ queue_core::claimed queue_core::claim_pop(clock::time_point deadline, const std:
     c.end = try_pop_claim(self, c.position);
     return c.end != claim_end::none;
   };
-  if (!attempt() && (deadline == os::now || !wait_for(words().items, pusher_cpu_, attempt, deadline, token, c)))
+  if (!attempt() && (deadline == os::now || !wait_for(words().items, for_items_, attempt, deadline, token, c)))
     return c;
   if (c.end == claim_end::taken) {
-    pusher_cpu_.store(ring_.slot(c.position).cpu.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    for_items_.saw(ring_.slot(c.position).cpu.load(std::memory_order_relaxed));
     took_one(self);
   }
   return c;

@@ -67,14 +67,28 @@ class queue_core {
     bool slept = false;
   };
 
+  // How those who wait for one kind of happening spin, in this process. In a line of its own: what those who push learn is
+  // not looked at by those who pop.
+  struct alignas(64) spin_record {
+    void saw(std::uint32_t cpu) noexcept {
+      if (peer_cpu.load(std::memory_order_relaxed) != cpu) peer_cpu.store(cpu, std::memory_order_relaxed);
+    }
+    std::atomic<std::uint32_t> peer_cpu{0};  // where the other side was last seen; 0: not known
+    std::atomic<std::uint32_t> halvings{0};  // of the bound
+    std::atomic<std::uint32_t> short_ones{0};
+  };
+
   static segment_shape shape_of(const channel::queue_layout&) noexcept;
   channel::ring_words<env>& words() const noexcept;
   std::byte* at(std::size_t offset) const noexcept { return static_cast<std::byte*>(memory_.address()) + offset; }
   std::byte* payload(std::uint64_t position) const noexcept;
 
   template <class Attempt>
-  bool wait_for(std::atomic<std::uint64_t>& happening, const std::atomic<std::uint32_t>& peer_cpu, Attempt& attempt,
-                clock::time_point deadline, const std::stop_token*, claimed&);
+  static bool spin_for(spin_record&, Attempt& attempt, clock::time_point deadline);
+  template <class Attempt>
+  bool wait_for(std::atomic<std::uint64_t>& happening, spin_record&, Attempt& attempt, clock::time_point deadline,
+                const std::stop_token*, claimed&);
+  void want_next_slot() const noexcept;
   claimed claim_push(std::size_t size, clock::time_point deadline, const std::stop_token*);
   claimed claim_pop(clock::time_point deadline, const std::stop_token*);
   channel::claim_end try_pop_claim(std::uint32_t self, std::uint64_t& position);
@@ -99,8 +113,8 @@ class queue_core {
   std::atomic<std::uint32_t> pusher_{0};       // this process is one, with that id
   std::atomic<std::uint32_t> deaths_seen_{0};  // with which it was looked at the pushers last
   std::atomic<std::uint64_t> own_hand_{0};     // the id of this process, and which hand it has
-  std::atomic<std::uint32_t> pusher_cpu_{0};   // where the last message came from; 0: not known
-  std::atomic<std::uint32_t> popper_cpu_{0};
+  spin_record for_items_;
+  spin_record for_room_;
   std::mutex watching_;
   std::vector<std::unique_ptr<watcher>> watchers_;
 };

@@ -206,6 +206,7 @@ class ring {
  private:
   enum class step_end { taken, none, ended, again };
   static constexpr unsigned no_shift = 64;
+  static constexpr std::size_t line = 64;
 
   std::uint64_t index_of(std::uint64_t position) const noexcept {
     return shift_ != no_shift ? position & (shape_.count - 1) : position % shape_.count;
@@ -281,6 +282,7 @@ class ring {
       const step_end seen = look_at(h);
       return seen == step_end::taken ? step_end::again : seen;  // one came just now
     }
+    __builtin_prefetch(&s + line / sizeof s);  // what is beside the head comes meanwhile
     if (!s.word.compare_exchange_strong(w, slot_word(round_of(h), slot_state::reading, self), std::memory_order_acq_rel,
                                         std::memory_order_relaxed)) {
       return step_end::again;

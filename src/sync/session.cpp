@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -429,28 +430,32 @@ std::atomic<std::uint32_t>& own_epoch() noexcept {
 
 namespace {
 
-unsigned turns_unless_told(unsigned usual) noexcept {
-  constexpr unsigned per_microsecond = 25;
-  if (os::allowed_cpus() == 1) return 0U;
+std::optional<unsigned> spin_microseconds_told() noexcept {
   const char* const asked = os::variable("TANDEM_SPIN_US");
-  if (asked == nullptr) return usual;
+  if (asked == nullptr) return std::nullopt;
   unsigned microseconds = 0;
   const char* const end = asked + std::strlen(asked);
   const auto [after, failed] = std::from_chars(asked, end, microseconds);
-  if (failed != std::errc() || after != end) return usual;
-  return std::min(microseconds, 1000U) * per_microsecond;
+  if (failed != std::errc() || after != end) return std::nullopt;
+  return std::min(microseconds, 1000U);
 }
 
 }  // namespace
 
 unsigned spin_turns() noexcept {
-  static const unsigned turns = turns_unless_told(100);
+  constexpr unsigned usual = 100;
+  constexpr unsigned per_microsecond = 25;
+  static const unsigned turns = [] {
+    if (os::allowed_cpus() == 1) return 0U;
+    const auto told = spin_microseconds_told();
+    return told ? *told * per_microsecond : usual;
+  }();
   return turns;
 }
 
-unsigned spin_turns_of_a_wake() noexcept {
-  static const unsigned turns = turns_unless_told(1250);
-  return turns;
+std::chrono::microseconds spin_time_of_a_wake() noexcept {
+  static const std::chrono::microseconds time(spin_microseconds_told().value_or(50));
+  return time;
 }
 
 }  // namespace sync

@@ -6,6 +6,7 @@
 // moves the epoch, and wakes all that wait. Nothing here is believed: any process of the session can write all of it, so
 // each index that is read is brought into its table.
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -124,8 +125,9 @@ std::atomic<std::uint32_t>& own_epoch() noexcept;
 
 /// How many turns a waiter spins before it sleeps.
 unsigned spin_turns() noexcept;
-/// The same where whom it waits for is known to run on another CPU: as long as a wake would take.
-unsigned spin_turns_of_a_wake() noexcept;
+/// How long it does where whom it waits for is known to run on another CPU: as long as a wake would take. Also of a thread
+/// that may run on one CPU alone: the other one does not.
+std::chrono::microseconds spin_time_of_a_wake() noexcept;
 
 /// Frees what claims an entry has, of a participant that ends in order. False if one of them is still in force.
 bool drop_claims(session_page&, std::uint32_t id) noexcept;

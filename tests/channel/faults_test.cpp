@@ -32,7 +32,8 @@ class channel_faults : public tandem::test::checked {
 };
 
 /// `afterwards` runs before what is left is counted, with calls that do not fail.
-void each_call_fails(const std::function<void()>& operation, const std::function<void()>& afterwards = [] {}) {
+void each_call_fails(
+    const std::function<void()>& operation, const std::function<void()>& afterwards = [] {}) {
   for (const int error : {EMFILE, ENOMEM}) {
     for (int nth = 1;; ++nth) {
       SCOPED_TRACE("call " + std::to_string(nth) + ", " + ::strerror(error));
