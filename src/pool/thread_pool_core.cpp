@@ -53,6 +53,7 @@ thread_pool_core::~thread_pool_core() {
   close();
   wait_until(os::never);
   end_workers(workers_.size());
+  while (has_work()) cancel_pending();  // what was cancelled where it waited is still there
 }
 
 void thread_pool_core::end_workers(std::size_t started) noexcept {
