@@ -4,7 +4,6 @@
 #include <string>
 #include <utility>
 
-#include <tandem/detail/call.hpp>
 #include <tandem/detail/pool_engine.hpp>
 #include <tandem/detail/pool_members.hpp>
 #include <tandem/detail/pool_options.hpp>
@@ -13,28 +12,6 @@
 #include <tandem/process.hpp>
 
 namespace tandem {
-
-namespace detail {
-
-template <class F, class... A>
-using pool_result = typename deduced<std::decay_t<F>, std::decay_t<A>...>::type;
-
-/// Refuses to compile, in a readable sentence, what cannot run in another process.
-template <class R, class F, class... A>
-message encode_task(const F& f, const A&... arguments) {
-  static_assert(!is_not_callable<R>,
-                "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
-                "with a std::stop_token before them if the function takes one)");
-  static_assert(!std::is_reference_v<R>,
-                "tandem: a task in a process cannot return a reference, since it has another memory: return a value");
-  require_callable<F>();
-  (require_transferable<carried_t<A>>(), ...);
-  if constexpr (!std::is_void_v<R>) require_transferable<R>();
-  if constexpr (crosses_as_call<R, F, A...>) return make_call<R>(f, arguments...);
-  return {};
-}
-
-}  // namespace detail
 
 struct process_pool_options {
   unsigned workers = 0;                  // 0: available_cpus(); in a worker of a pool its share of them
@@ -62,7 +39,7 @@ class process_pool : public detail::pool_members<process_pool> {
   /// One with so many workers, started at once; 0: as many as the CPUs that this program may use.
   /// Blocks: until they exist. Fork: by the fork server; see init(). Errors: as process: nothing is left then.
   explicit process_pool(unsigned workers = 0) : process_pool(process_pool_options{.workers = workers}) {}
-  explicit process_pool(process_pool_options options) : engine_(options) {}
+  explicit process_pool(process_pool_options options) : engine_(std::move(options)) {}
   process_pool(const process_pool&) = delete;
   process_pool& operator=(const process_pool&) = delete;
   ~process_pool() = default;
@@ -78,10 +55,8 @@ class process_pool : public detail::pool_members<process_pool> {
   }
   template <class F, class... A>
   auto submit(task_options options, F&& f, A&&... arguments) {
-    using R = detail::pool_result<F, A...>;
-    return detail::future_access::make<R>(engine_.submit(
-        std::move(options),
-        detail::encode_task<R>(std::decay_t<F>(std::forward<F>(f)), std::decay_t<A>(std::forward<A>(arguments))...)));
+    using R = detail::task_result<F, A...>;
+    return detail::submit_call<R>(engine_, std::move(options), std::forward<F>(f), std::forward<A>(arguments)...);
   }
   /// The same, or nothing while max_pending tasks wait.
   /// Errors: as submit().
@@ -91,16 +66,12 @@ class process_pool : public detail::pool_members<process_pool> {
   }
   template <class F, class... A>
   auto try_submit(task_options options, F&& f, A&&... arguments) {
-    using R = detail::pool_result<F, A...>;
-    auto state = engine_.try_submit(
-        std::move(options),
-        detail::encode_task<R>(std::decay_t<F>(std::forward<F>(f)), std::decay_t<A>(std::forward<A>(arguments))...));
-    return state ? std::optional(detail::future_access::make<R>(std::move(state))) : std::nullopt;
+    using R = detail::task_result<F, A...>;
+    return detail::try_submit_call<R>(engine_, std::move(options), std::forward<F>(f), std::forward<A>(arguments)...);
   }
 
   /// No more tasks: submit() throws closed from now on. What was submitted is done.
-  /// Blocks: never. Errors: none.
-  void close() { engine_.close(); }
+  void close() noexcept { engine_.close(); }
   /// Waits until no task is left. The timed form: for no longer than that; true if none is left.
   /// Blocks: until then. Errors: none.
   void wait() { engine_.wait_until(clock::time_point::max()); }

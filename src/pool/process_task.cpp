@@ -9,7 +9,7 @@
 
 namespace tandem::detail {
 
-process_task::process_task(task_request asked, message sent) noexcept
+process_task::process_task(task_options asked, message sent) noexcept
     : call(std::move(sent)), request(std::move(asked)) {}
 
 bool process_task::look() noexcept {

@@ -65,7 +65,7 @@ TEST_F(examples, queue) {
 TEST_F(examples, pools) {
   const ran done = run({EXAMPLE_POOLS});
   EXPECT_EQ(done.code, 0) << done.err;
-  EXPECT_EQ(done.out, "49 64\n1 4 9 16 25 36 49 64 81 100 \n385\n25\nposted\n81 81\n");
+  EXPECT_EQ(done.out, "49 64\n1 4 9 16 25 36 49 64 81 100 \n385\n25\nposted\n81 81 81\n");
 }
 
 TEST_F(examples, asio) {

@@ -12,6 +12,7 @@
 #include <set>
 #include <thread>
 
+#include <tandem/pool.hpp>
 #include <tandem/process_pool.hpp>
 #include <tandem/shared.hpp>
 #include <tandem/stop_source.hpp>
@@ -333,6 +334,21 @@ TEST_F(process_pools, work_inside_their_workers) {
     return inner.submit(square, 5).get() + inner.submit(square, 6).get();
   });
   EXPECT_EQ(f.get(), 61);
+}
+
+TEST_F(process_pools, are_chosen_and_moved) {
+  tandem::pool first(tandem::processes(2));
+  auto f = first.submit(own_pid);
+  tandem::pool second(std::move(first));
+  EXPECT_NE(f.get(), ::getpid());
+  EXPECT_EQ(second.workers(), 2U);
+  second = tandem::pool(tandem::process_pool_options{.workers = 1, .name = "other"});
+  EXPECT_EQ(second.submit([] { return tandem::this_worker::name(); }).get(), "other-1");
+  tandem::pool third(tandem::threads(1));
+  third = std::move(second);
+  EXPECT_EQ(third.submit([] { return tandem::this_worker::name(); }).get(), "other-1");
+  third = tandem::pool(tandem::inline_execution);
+  EXPECT_EQ(third.submit(own_pid).get(), ::getpid());
 }
 
 TEST_F(process_pools, outlive_their_futures_and_are_outlived) {

@@ -13,6 +13,7 @@
 #include <tandem/deadline.hpp>
 #include <tandem/detail/export.hpp>
 #include <tandem/detail/future_state.hpp>
+#include <tandem/detail/pool_options.hpp>
 #include <tandem/detail/transfer_wire.hpp>
 #include <tandem/file_descriptor.hpp>
 
@@ -26,19 +27,10 @@ namespace tandem::detail {
 /// A result that lies in memory of the worker's; whoever drops it lets the worker use that memory again.
 using lent_bytes = std::shared_ptr<const std::span<const std::byte>>;
 
-/// What is asked for beside the call.
-struct task_request {
-  std::string name = {};
-  nanoseconds deadline{};
-  unsigned retries = 0;
-  int priority = 0;
-  std::optional<std::uint64_t> key = {};
-};
-
 /// Its members belong to the pool, and are touched under its lock unless they say otherwise.
 class TANDEM_EXPORT process_task final : public future_state {
  public:
-  process_task(task_request request, message call) noexcept;
+  process_task(task_options request, message call) noexcept;
 
   // ---- the hooks: any thread --------------------------------------------------------------------------------------
   bool look() noexcept override;
@@ -53,7 +45,7 @@ class TANDEM_EXPORT process_task final : public future_state {
   void finish() noexcept;
 
   message call;
-  task_request request;
+  task_options request;
   std::shared_ptr<pools::process_pool_core> pool = {};
   std::uint64_t number = 0;
   pools::host_worker* worker = nullptr;  // nullptr: it waits, or has ended
