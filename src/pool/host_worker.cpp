@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include <tandem/error.hpp>
 
@@ -295,10 +296,13 @@ bool host_worker::read_parcel() {
   }
   if (!worker::read_message(p, std::span<const std::byte>(bytes).first(static_cast<std::size_t>(got.size))))
     return true;
-  if (p.kind == parcel_kind::segment && !got.descriptors.empty()) {
+  if (p.kind == parcel_kind::segment) {
+    const bool was_lost = std::exchange(is_lost, true);
+    if (got.descriptors.empty()) return true;
     out_.insert_or_assign(
         p.number, std::make_shared<segment>(std::move(got.descriptors.front()), static_cast<std::size_t>(p.bytes)));
     out_.at(p.number)->close_descriptor();
+    is_lost = was_lost;
   } else if (p.kind == parcel_kind::handles && !got.descriptors.empty()) {
     if (received_.empty() || received_.back().ticket != p.ticket) received_.push_back({p.ticket, {}});
     std::move(got.descriptors.begin(), got.descriptors.end(), std::back_inserter(received_.back().handles));

@@ -130,12 +130,14 @@ class host_worker final : public detail::unit {
 
   // Of the pool.
   ladder down;
+  std::size_t seat = 0;     // the one that it has, or had last
   bool leaving = false;     // gets no more tasks
   int lowest_priority = 0;  // of what was put since it was empty
   std::size_t finished = 0;
   clock::time_point idle_since{};
   clock::time_point retire_at = clock::time_point::max();
-  bool deaf = false;  // its socket is closed
+  bool deaf = false;     // its socket is closed
+  bool is_lost = false;  // memory that it has sent could not be had: it will use it again
   std::weak_ptr<process_pool_core> pool;
   std::shared_ptr<worker::listener> end_listener, ring_listener;
 

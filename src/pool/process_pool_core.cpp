@@ -70,6 +70,8 @@ void process_pool_core::complete(section& s, host_worker& w, std::uint32_t index
     w.idle_since = clock::now();
     set_alarm_at(deadline_after(options_.idle_timeout));
   }
+  if (w.is_lost) w.retire_at = std::min(w.retire_at, clock::now());
+  if (w.retire_at != os::never && !w.leaving && clock::now() >= w.retire_at) post_maintenance();
   if (!task) return;
   early_ends_ = 0;
   const fate how = task->ending;
@@ -87,6 +89,11 @@ process_pool_core::placing process_pool_core::place(section& s, host_worker& w, 
       case host_worker::placed::no_room: return placing::no_room;
       case host_worker::placed::refused:
         if (!w.is_empty()) return placing::no_room;  // once it has read what is on its way, there is room
+        if (w.finished != 0) {  // what is on its way is of tasks that were taken back: another worker gets it
+          w.retire_at = clock::now();
+          post_maintenance();
+          return placing::no_room;
+        }
         os::throw_failed("sendmsg", EAGAIN, "the descriptors of a task could not be sent to " + w.name());
     }
   } catch (...) {
@@ -104,11 +111,21 @@ void process_pool_core::see_to_deadline(const process_task& task) {
   if (task.request.deadline > nanoseconds::zero()) set_alarm_at(deadline_after(task.request.deadline));
 }
 
+// Tasks with keys wait while one of them may still run in a worker that has left the seat.
+bool process_pool_core::takes_keyed(const seat& one) const {
+  if (!one.worker || !one.worker->accepts()) return false;
+  return std::none_of(retiring_.begin(), retiring_.end(), [&](const worker_pointer& w) {
+    if (w->seat != one.worker->seat) return false;
+    const std::uint32_t index = w->claimed_index();
+    return index != slot_count && (!w->at(index) || w->at(index)->request.key);
+  });
+}
+
 // The worker with the least to do; of a task with a key, the one that has all of that key.
 host_worker* process_pool_core::choose(section& s, const process_task& task) {
   if (task.request.key) {
     seat& own = seats_[*task.request.key % seats_.size()];
-    const bool free = own.worker && own.worker->accepts() && own.keyed.empty() && own.worker->has_room();
+    const bool free = own.keyed.empty() && takes_keyed(own) && own.worker->has_room();
     return free ? own.worker.get() : nullptr;
   }
   host_worker* best = nullptr;
@@ -144,7 +161,7 @@ void process_pool_core::add_pending(const task_pointer& task, bool first) noexce
 bool process_pool_core::refill_keyed(section& s) {
   bool placed = false;
   for (seat& one : seats_) {
-    while (!one.keyed.empty() && one.worker && one.worker->accepts()) {
+    while (!one.keyed.empty() && takes_keyed(one)) {
       if (one.keyed.front()->ending != fate::none) {  // cancelled while it waited
         one.keyed.pop_front();
         continue;

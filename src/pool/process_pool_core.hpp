@@ -21,6 +21,8 @@ namespace tandem::pools {
 
 using worker_pointer = std::shared_ptr<host_worker>;
 using fate = process_task::fate;
+constexpr int sigterm = 15;
+constexpr int sigkill = 9;
 
 class process_pool_core final : public std::enable_shared_from_this<process_pool_core> {
  public:
@@ -92,6 +94,7 @@ class process_pool_core final : public std::enable_shared_from_this<process_pool
   enum class placing { done, no_room, failed };
   placing place(section& s, host_worker& w, const task_pointer& task);
   host_worker* choose(section& s, const process_task& task);
+  bool takes_keyed(const seat& one) const;
   void add_pending(const task_pointer& task, bool first) noexcept;
   void refill(section& s);
   bool refill_keyed(section& s);
@@ -106,19 +109,22 @@ class process_pool_core final : public std::enable_shared_from_this<process_pool
   void require_open() const;
   void see_to_deadline(const process_task& task);
 
-  // process_pool_life.cpp: workers; all in the service thread, under service_mutex_
+  // process_pool_deaths.cpp: ends of workers; in the service thread, under service_mutex_
   void hear_end(const worker_pointer& w);
+  process_end look_at_end(host_worker& w);
+  void remove(const host_worker& w, section& s);
+  void settle(section& s, host_worker& w, const process_end& end);
+  bool settle_claimed(section& s, host_worker& w, const task_pointer& task, const process_end& end);
+  void note_end(section& s, host_worker& w, const process_end& end, bool was_busy);
+  void fail_pool(section& s, const std::exception_ptr& error);
+
+  // process_pool_life.cpp: the same
   void hear_ring(const worker_pointer& w);
   void maintain();
   void post_maintenance() noexcept;
   void set_alarm_at(clock::time_point due) noexcept;
   worker_pointer start_worker();
   std::shared_ptr<region_map> take_region();
-  process_end look_at_end(host_worker& w);
-  void settle(section& s, host_worker& w, const process_end& end);
-  bool settle_claimed(section& s, host_worker& w, const task_pointer& task, const process_end& end);
-  void note_end(section& s, host_worker& w, const process_end& end, bool was_busy);
-  void fail_pool(section& s, const std::exception_ptr& error);
   clock::time_point step_workers(section& s, std::vector<std::pair<worker_pointer, int>>& to_signal);
   clock::time_point look_at_task(section& s, host_worker& w);
   clock::time_point step_ladder(section& s, const worker_pointer& w,
@@ -128,7 +134,6 @@ class process_pool_core final : public std::enable_shared_from_this<process_pool
   bool wants_worker(const seat& s) const;
   void fill_seats();
   nanoseconds back_off(unsigned times);
-  void remove(const host_worker& w, section& s);
   void drop_listeners(host_worker& w) noexcept;
   template <class Each>
   void each_worker(Each each) {

@@ -1,5 +1,5 @@
-// The workers of a pool: their starts, their ends, what is done when tasks take too long. But for the first starts and the
-// last ends, all of it is done by the service thread.
+// The workers of a pool: their starts, their last ends, what is done when tasks take too long. But for the first starts and
+// the last ends, all of it is done by the service thread.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -17,9 +17,6 @@
 namespace tandem::pools {
 
 namespace {
-
-constexpr int sigterm = 15;
-constexpr int sigkill = 9;
 
 clock::time_point later(clock::time_point from, nanoseconds by) noexcept {
   return by >= os::never - from ? os::never : from + by;
@@ -100,6 +97,7 @@ void process_pool_core::start() {
     for (unsigned i = 0; i < wanted_; ++i) {
       worker_pointer w = start_worker();
       const std::lock_guard lock(mutex_);
+      w->seat = i;
       seats_[i].worker = std::move(w);
     }
   } catch (...) {
@@ -203,7 +201,7 @@ void process_pool_core::hear_ring(const worker_pointer& w) {
   }
   // It has closed its end, or it cannot be listened to; if it has ended, that is heard of otherwise.
   section s(*this);
-  if (!w->process().running()) return;
+  if (!w->active()) return;
   w->leaving = true;
   if (w->down.rung < 1) w->down = {w->down.why, 1, w->claimed_index(), later(clock::now(), options_.kill_grace)};
   set_alarm_at(w->down.next);
@@ -230,7 +228,12 @@ void process_pool_core::maintain() {
         w->process().signal(number);
       }
     } catch (const std::exception& e) {
-      observe::log(log_level::warning, w->name() + " could not be ended: " + e.what());
+      observe::log(log_level::warning, w->name() + " could not be ended yet: " + e.what());
+      const std::lock_guard lock(mutex_);
+      if (number == sigkill && w->down.why == ladder::reason::out_of_time) --killed_;
+      --w->down.rung;
+      w->down.next = later(clock::now(), std::chrono::milliseconds(10));
+      set_alarm_at(w->down.next);
     }
   }
   to_signal.clear();
@@ -247,9 +250,10 @@ clock::time_point process_pool_core::step_workers(section& s, std::vector<std::p
     next = std::min(next, look_at_task(s, *w));
     next = std::min(next, step_ladder(s, w, to_signal));
     retire_old(s, w);
-    if (!w->leaving) next = std::min(next, w->retire_at);
+    if (!w->leaving && w->retire_at > clock::now()) next = std::min(next, w->retire_at);
     if (!w->leaving && options_.idle_timeout > nanoseconds::zero() && w->is_empty() && wanted_ > options_.min_workers) {
-      next = std::min(next, later(w->idle_since, options_.idle_timeout));
+      const clock::time_point due = later(w->idle_since, options_.idle_timeout);
+      if (due > clock::now()) next = std::min(next, due);
     }
   }
   return next;
@@ -315,9 +319,18 @@ clock::time_point process_pool_core::step_ladder(section& s, const worker_pointe
 }
 
 void process_pool_core::retire_old(section& s, const worker_pointer& w) {
-  if (w->leaving) return;
+  // While as many are on their way out as there are seats, no more: their ends have to be heard, and maintenance follows.
+  if (w->leaving || retiring_.size() >= seats_.size()) return;
   const clock::time_point now = clock::now();
   bool old = now >= w->retire_at;
+  if (old && w->finished == 0 && !w->is_empty()) {
+    // It does one task at least: with workers that are old before they have begun, nothing would ever be done.
+    w->each_slot([&](std::uint32_t index) {
+      w->watch(index);
+      if (has_ended(w->word_at(index))) post_maintenance();
+    });
+    old = false;
+  }
   if (!old && options_.idle_timeout > nanoseconds::zero() && w->is_empty() &&
       now >= later(w->idle_since, options_.idle_timeout) && wanted_ > options_.min_workers) {
     old = true;
@@ -335,145 +348,6 @@ void process_pool_core::retire_old(section& s, const worker_pointer& w) {
   retiring_.push_back(w);
   for (auto task = taken.rbegin(); task != taken.rend(); ++task) add_pending(*task, true);
   if (!taken.empty()) refill(s);
-}
-
-// ---- deaths -------------------------------------------------------------------------------------------------------
-
-process_pool_core::process_end process_pool_core::look_at_end(host_worker& w) {
-  process_end end;
-  try {
-    end.report = w.process().report();
-    end.lost = end.report && end.report->status.why() == cause::host_lost;
-    if (!end.report && w.process().status()->kind() == ending::threw) {
-      try {
-        w.process().take();
-      } catch (...) {
-        end.thrown = std::current_exception();
-      }
-    }
-  } catch (...) {  // not even that can be had
-    end.report = crash_report{};
-    end.report->status = exit_status::make(ending::signalled, sigkill, cause::host_lost);
-    end.lost = true;
-  }
-  return end;
-}
-
-void process_pool_core::hear_end(const worker_pointer& w) {
-  const std::lock_guard serving(service_mutex_);
-  {
-    const std::lock_guard lock(mutex_);
-    if (stopping_) return;
-  }
-  const process_end end = look_at_end(*w);
-  drop_listeners(*w);
-  {
-    section s(*this);
-    settle(s, *w, end);
-    remove(*w, s);
-    refill(s);
-  }
-  maintain();
-}
-
-void process_pool_core::remove(const host_worker& w, section& s) {
-  const auto is_it = [&](const worker_pointer& one) { return one.get() == &w; };
-  for (seat& one : seats_) {
-    if (!is_it(one.worker)) continue;
-    s.gone.push_back(std::move(one.worker));
-    one.worker = nullptr;
-  }
-  for (std::vector<worker_pointer>* list : {&spares_, &retiring_}) {
-    const auto found = std::find_if(list->begin(), list->end(), is_it);
-    if (found == list->end()) continue;
-    s.gone.push_back(std::move(*found));
-    list->erase(found);
-  }
-}
-
-// Each of its tasks, by its slot: has it ended, was it begun, or does it go elsewhere?
-void process_pool_core::settle(section& s, host_worker& w, const process_end& end) {
-  w.drain();
-  std::vector<std::uint32_t> all;
-  w.each_slot([&](std::uint32_t index) { all.push_back(index); });
-  std::vector<task_pointer> again;
-  bool was_busy = false;
-  for (const std::uint32_t index : all) {
-    if (has_ended(w.word_at(index))) {
-      was_busy = true;
-      complete(s, w, index);
-      continue;
-    }
-    task_pointer task = w.at(index);
-    if (w.take_back(index)) {
-      --placed_count_;
-      again.push_back(std::move(task));
-      continue;
-    }
-    was_busy = true;
-    w.leave(index);
-    w.collect(index);  // it has no task any more: only its place
-    --placed_count_;
-    if (task && settle_claimed(s, w, task, end)) again.push_back(std::move(task));
-  }
-  for (auto task = again.rbegin(); task != again.rend(); ++task) add_pending(*task, true);
-  ++counts_.restarts;
-  note_end(s, w, end, was_busy || w.finished != 0);
-}
-
-// The task that it was at. True if it is to run again.
-bool process_pool_core::settle_claimed(section& s, host_worker& w, const task_pointer& task, const process_end& end) {
-  if (task->is_cancelled_hard || w.down.why == ladder::reason::out_of_time) {
-    s.finish(task, fate::cancelled);
-    return false;
-  }
-  if (end.lost) {
-    ++counts_.retried;
-    ++task->attempt;
-    return true;
-  }
-  ++counts_.crashed;
-  ++task->killed;
-  if (task->killed <= task->request.retries && !task->is_stopped) {
-    ++counts_.retried;
-    ++task->attempt;
-    return true;
-  }
-  crash_report report = end.report.value_or(crash_report{});
-  report.task = task->request.name.empty() ? "task " + std::to_string(task->number) : task->request.name;
-  report.worker = w.name();
-  report.pid = w.process().id();
-  report.attempt = task->attempt;
-  report.quarantined = task->killed > task->request.retries;
-  const bool exited = report.status.kind() == ending::exited;
-  s.finish(task,
-           exited ? std::make_exception_ptr(worker_exited(report)) : std::make_exception_ptr(worker_crashed(report)));
-  return false;
-}
-
-// A worker that ends before it has done anything says that workers cannot live here; then the next ones wait, and in the
-// end the pool gives up. What its set-up threw, or how its initializer ended it, is that of the pool at once.
-void process_pool_core::note_end(section& s, host_worker& w, const process_end& end, bool was_busy) {
-  if (end.thrown) return fail_pool(s, end.thrown);
-  if (was_busy || end.lost || w.leaving || (w.is_ready() && !end.report)) return;
-  if (!w.is_ready() || end.report) ++early_ends_;
-  constexpr unsigned most_killed = 3;
-  constexpr unsigned most_early = 10;
-  const bool by_stranger = end.report && end.report->status.signal() == sigkill;
-  if ((w.is_initialising() && (!by_stranger || early_ends_ >= most_killed)) ||
-      (!w.is_ready() && early_ends_ >= most_early)) {
-    crash_report report = end.report.value_or(crash_report{});
-    report.task = w.is_initialising() ? "the initializer" : "the start of a worker";
-    const bool exited = report.status.kind() == ending::exited;
-    return fail_pool(
-        s, exited ? std::make_exception_ptr(worker_exited(report)) : std::make_exception_ptr(worker_crashed(report)));
-  }
-}
-
-void process_pool_core::fail_pool(section& s, const std::exception_ptr& error) {
-  if (failure_) return;
-  failure_ = error;
-  fail_waiting(s, error);
 }
 
 // ---- starts -------------------------------------------------------------------------------------------------------
@@ -504,6 +378,7 @@ void process_pool_core::fill_seats() {
         }
         one.worker = std::move(spares_.back());
         spares_.pop_back();
+        one.worker->seat = static_cast<std::size_t>(&one - seats_.data());
         one.worker->idle_since = clock::now();
         rings_dry_ = rings_each_ = false;  // of this one
         update_rings();

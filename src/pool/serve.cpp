@@ -123,6 +123,7 @@ class task_server {
   int socket_;
   std::uint64_t ticket_;
   std::uint32_t done_ = 0;
+  bool is_behind_ = false;  // something that the program has sent could not be had
   std::map<std::uint32_t, segment> in_;
   std::array<segment, most_out_segments> out_;
   std::uint32_t single_segments_ = most_out_segments;
@@ -181,6 +182,7 @@ void task_server::run() {
 
 // What is queued goes to others: the program sees to it when this process has ended.
 bool task_server::is_used_up() const {
+  if (is_behind_) return true;
   if (region_.most_tasks != 0 && done_ >= region_.most_tasks) return true;
   return region_.most_memory_bytes != 0 && os::resident_bytes(os::own_pid()) > region_.most_memory_bytes;
 }
@@ -206,11 +208,13 @@ void task_server::receive() {
   if (p.kind == parcel_kind::segment && p.bytes == 0) {
     in_.erase(p.number);
   } else if (p.kind == parcel_kind::segment) {
+    is_behind_ = true;  // the program takes it for known: after this task another worker has to take over
     if (got.descriptors.empty())
       os::throw_failed("recvmsg", EMFILE, "no descriptor is free for the memory of an argument");
     segment made(std::move(got.descriptors.front()), static_cast<std::size_t>(p.bytes));
     made.close_descriptor();
     in_.insert_or_assign(p.number, std::move(made));
+    is_behind_ = false;
   } else if (p.kind == parcel_kind::handles && p.ticket >= ticket_) {
     if (early_.empty() || early_.back().ticket != p.ticket) early_.push_back({p.ticket, {}, false});
     std::move(got.descriptors.begin(), got.descriptors.end(), std::back_inserter(early_.back().handles));
@@ -220,6 +224,7 @@ void task_server::receive() {
 
 std::span<const std::byte> task_server::gather(slot& s, std::vector<file_descriptor>& handles) {
   if (s.handles != 0) {
+    is_behind_ = true;  // if this fails, the rest of them stays on the socket, in the way of others
     while (!early_.empty() && early_.front().ticket < ticket_) early_.pop_front();
     // All of them are on the socket, before anything of a later ticket.
     while (early_.empty() || (!early_.front().lost && early_.front().handles.size() < s.handles)) receive();
@@ -227,6 +232,7 @@ std::span<const std::byte> task_server::gather(slot& s, std::vector<file_descrip
       os::throw_failed("recvmsg", EMFILE, "no descriptor was free for a handle among the arguments");
     handles = std::move(early_.front().handles);
     early_.pop_front();
+    is_behind_ = false;
   }
   if (s.in_segment == 0) return std::span(s.in).first(std::min<std::size_t>(s.in_bytes, s.in.size()));
   while (in_.count(s.in_segment) == 0) receive();

@@ -154,6 +154,55 @@ TEST_F(process_pool_deaths, move_what_was_not_begun) {
   EXPECT_EQ(pool.stats().crashed, 1U);
 }
 
+/// How many run, which one ran last, and what was wrong.
+struct key_log {
+  std::atomic<int> running, last, overlaps, disorders;
+};
+int enter(const tandem::shared_array<key_log>& log, int i) {
+  if (i % 10 == 3 && tandem::this_worker::attempt() == 1) ::raise(SIGKILL);
+  key_log& seen = log.span()[0];
+  if (seen.running.fetch_add(1) != 0) ++seen.overlaps;
+  if (seen.last.exchange(i) >= i) ++seen.disorders;
+  if (i % 7 == 0) ::usleep(3000);  // lint: sleep longer than the age of a worker
+  --seen.running;
+  return i;
+}
+
+TEST_F(process_pool_deaths, keep_the_order_of_a_key) {
+  tandem::shared_array<key_log> log(1);
+  log.span()[0].last = -1;
+  process_pool pool({.workers = 3, .max_tasks_per_worker = 9, .max_worker_age = 2ms});
+  std::vector<tandem::future<int>> all, others;
+  for (int i = 0; i < 100; ++i) {
+    all.push_back(pool.submit({.retries = 2, .key = 7}, enter, log, i));
+    others.push_back(pool.submit(square, i));
+  }
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(all[static_cast<std::size_t>(i)].get(), i);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(others[static_cast<std::size_t>(i)].get(), i * i);
+  EXPECT_EQ(log.span()[0].overlaps.load(), 0);
+  EXPECT_EQ(log.span()[0].disorders.load(), 0);
+}
+
+TEST_F(process_pool_deaths, begin_nothing_of_a_key_while_a_late_one_runs) {
+  tandem::shared_array<key_log> log(1);
+  log.span()[0].last = -1;
+  process_pool pool({.workers = 1, .stop_grace = 20ms, .kill_grace = 1ms});
+  const auto outlast_its_deadline = [](const tandem::shared_array<key_log>& l) {
+    const struct entered {
+      key_log& seen;
+      ~entered() { --seen.running; }
+    } here{l.span()[0]};
+    ++here.seen.running;
+    while (!tandem::this_worker::stop_token().stop_requested()) std::this_thread::yield();
+    for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+  };
+  auto late = pool.submit({.deadline = 1ms, .key = 7}, outlast_its_deadline, log);
+  auto next = pool.submit({.key = 7}, enter, log, 1);
+  EXPECT_THROW(late.get(), tandem::timed_out);
+  EXPECT_EQ(next.get(), 1);
+  EXPECT_EQ(log.span()[0].overlaps.load(), 0);
+}
+
 TEST_F(process_pool_deaths, survive_the_fork_server) {
   process_pool pool(2);
   pool.submit(square, 1).get();

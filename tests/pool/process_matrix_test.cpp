@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <optional>
 #include <utility>
 
 #include <tandem/process_pool.hpp>
@@ -13,7 +14,8 @@ namespace {
 using namespace std::chrono_literals;
 
 enum class way { throws, exits, exits_now, segv, kill, loops };
-enum class place { none, decode_argument, body, encode_result, decode_result, destructor };
+constexpr const char* way_names[] = {"throws", "exits", "exits_now", "segv", "kill", "loops"};
+enum class place { none, decode_argument, body, encode_result, decode_result, destructor, encode_argument };
 
 void go(way how) {
   switch (how) {
@@ -52,6 +54,7 @@ struct result_bomb {
 template <>
 struct tandem::transfer<bomb> {
   static void write(writer& w, const bomb& b) {
+    if (b.where == place::encode_argument) go(b.how);
     w(static_cast<int>(b.where));
     w(static_cast<int>(b.how));
   }
@@ -96,7 +99,7 @@ class process_matrix : public tandem::test::checked, public testing::WithParamIn
   static tandem::process_pool_options options() { return {.workers = 1, .stop_grace = 1ms, .kill_grace = 1ms}; }
   static tandem::task_options task() {
     tandem::task_options t;
-    if (std::get<1>(GetParam()) == way::loops) t.deadline = 20ms;
+    if (std::get<1>(GetParam()) == way::loops) t.deadline = 300ms;
     return t;
   }
   template <class Get>
@@ -138,12 +141,15 @@ TEST_P(process_matrix, map) {
   EXPECT_EQ(pool.submit(square, 3).get(), 9);
 }
 
+class pool_edges : public tandem::test::checked {};
+class pool_ways : public tandem::test::checked, public testing::WithParamInterface<way> {};
+
+std::string name_of_way(const testing::TestParamInfo<way>& tested) { return way_names[static_cast<int>(tested.param)]; }
 std::string name_of(const testing::TestParamInfo<std::tuple<place, way>>& info) {
   static const char* const places[] = {"none",          "decode_argument", "body",
                                        "encode_result", "decode_result",   "destructor"};
-  static const char* const ways[] = {"throws", "exits", "exits_now", "segv", "kill", "loops"};
   return std::string(places[static_cast<int>(std::get<0>(info.param))]) + "_" +
-         ways[static_cast<int>(std::get<1>(info.param))];
+         way_names[static_cast<int>(std::get<1>(info.param))];
 }
 
 INSTANTIATE_TEST_SUITE_P(ways, process_matrix,
@@ -160,5 +166,78 @@ INSTANTIATE_TEST_SUITE_P(destructors, process_matrix,
 INSTANTIATE_TEST_SUITE_P(results, process_matrix,
                          testing::Combine(testing::Values(place::decode_result), testing::Values(way::throws)),
                          name_of);
+
+// The argument is encoded by whoever submits: there it is thrown.
+TEST_F(pool_edges, an_argument_that_cannot_be_encoded) {
+  tandem::process_pool pool(1);
+  EXPECT_THROW(static_cast<void>(pool.submit(handle_bomb, bomb(place::encode_argument, way::throws))),
+               std::length_error);
+  EXPECT_THROW(static_cast<void>(pool.try_submit(handle_bomb, bomb(place::encode_argument, way::throws))),
+               std::length_error);
+  const std::vector<bomb> input{bomb(), bomb(), bomb(place::encode_argument, way::throws), bomb()};
+  int got = 0;
+  EXPECT_THROW(for ([[maybe_unused]] const result_bomb& one
+                    : pool.map(handle_bomb, input, {.chunk = 1}))++ got;
+               , std::length_error);
+  EXPECT_EQ(got, 2);
+  EXPECT_EQ(pool.submit(square, 3).get(), 9);
+  EXPECT_EQ(pool.stats().failed, 0U);
+}
+
+struct static_bomb {
+  std::optional<way> how = {};
+  ~static_bomb() {
+    if (how) go(*how);
+  }
+} of_a_worker;
+
+TEST_P(pool_ways, a_static_destructor) {
+  tandem::process_pool pool({.workers = 1, .max_tasks_per_worker = 1});
+  const auto arm = [](way how) { of_a_worker.how = how; };
+  auto armed = pool.submit(arm, GetParam());
+  auto after = pool.submit(square, 3);
+  EXPECT_NO_THROW(armed.get());
+  EXPECT_EQ(after.get(), 9);
+  const auto arm_and_exit = [](way how) {
+    of_a_worker.how = how;
+    std::exit(7);
+  };
+  try {
+    pool.submit(arm_and_exit, GetParam()).get();
+    FAIL();
+  } catch (const tandem::worker_exited& e) {
+    EXPECT_EQ(e.report().status.code(), 7);
+  }
+  EXPECT_EQ(pool.submit(square, 4).get(), 16);
+}
+
+TEST_P(pool_ways, an_initializer) {
+  void (*const initializers[])() = {[] { go(way::throws); }, [] { go(way::exits); }, [] { go(way::exits_now); },
+                                    [] { go(way::segv); },   [] { go(way::kill); },  [] { go(way::loops); }};
+  tandem::process_pool pool(
+      {.workers = 2, .initializer = initializers[static_cast<int>(GetParam())], .stop_grace = 1ms, .kill_grace = 1ms});
+  std::optional<tandem::future<int>> f;
+  try {
+    f = pool.submit(square, 2);
+  } catch (...) {  // it may have failed already
+    EXPECT_NE(GetParam(), way::loops);
+    return;
+  }
+  switch (GetParam()) {
+    case way::throws: EXPECT_THROW(f->get(), std::length_error); break;
+    case way::exits:
+    case way::exits_now: EXPECT_THROW(f->get(), tandem::worker_exited); break;
+    case way::segv:
+    case way::kill: EXPECT_THROW(f->get(), tandem::worker_crashed); break;
+    case way::loops:
+      EXPECT_FALSE(pool.shutdown({.within = 5ms}).in_time);
+      EXPECT_THROW(f->get(), tandem::cancelled);
+      break;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(ways, pool_ways,
+                         testing::Values(way::throws, way::exits, way::exits_now, way::segv, way::kill, way::loops),
+                         name_of_way);
 
 }  // namespace

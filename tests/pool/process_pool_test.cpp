@@ -22,6 +22,7 @@
 namespace {
 
 using namespace std::chrono_literals;
+using namespace tandem::literals;
 using tandem::process_pool;
 
 class process_pools : public tandem::test::checked {};
@@ -368,6 +369,43 @@ TEST_F(process_pools, recycle_without_loss) {
   std::set<pid_t> pids;
   for (auto& f : all) pids.insert(f.get());
   EXPECT_GE(pids.size(), 15U);
+}
+
+TEST_F(process_pools, recycle_by_age_without_loss) {
+  process_pool pool({.workers = 2, .max_worker_age = 5ms});
+  std::set<pid_t> pids;
+  int next = 0;
+  EXPECT_TRUE(tandem::test::eventually([&] {
+    const auto [pid, n] = pool.submit([](int i) { return std::pair(::getpid(), i); }, next).get();
+    EXPECT_EQ(n, next++);
+    pids.insert(pid);
+    return pids.size() >= 6;
+  }));
+  EXPECT_EQ(pool.stats().crashed, 0U);
+  EXPECT_EQ(pool.stats().done, static_cast<std::size_t>(next));
+}
+
+TEST_F(process_pools, recycle_by_memory_without_loss) {
+  std::size_t usual = 0;
+  {
+    process_pool pool(1);
+    pool.submit(nothing).get();
+    usual = pool.stats().workers.at(0).memory_bytes;
+  }
+  process_pool pool({.workers = 1, .max_worker_memory = usual + 64_MiB});
+  const pid_t first = pool.submit(own_pid).get();
+  EXPECT_EQ(pool.submit(own_pid).get(), first);
+  const auto grow = [] {
+    static std::vector<char> kept;
+    kept.assign(160_MiB, 'x');
+    return ::getpid();
+  };
+  auto grown = pool.submit(grow);
+  std::vector<tandem::future<pid_t>> after;
+  for (int i = 0; i < 20; ++i) after.push_back(pool.submit(own_pid));
+  EXPECT_EQ(grown.get(), first);
+  for (auto& each : after) EXPECT_NE(each.get(), first);
+  EXPECT_EQ(pool.stats().crashed, 0U);
 }
 
 TEST_F(process_pools, shut_down_in_time) {

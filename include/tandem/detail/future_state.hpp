@@ -166,8 +166,11 @@ class state_ptr {
   state_ptr(const state_ptr& other) noexcept : state_(other.state_) {
     if (state_ != nullptr) state_->retain();
   }
-  state_ptr& operator=(state_ptr other) noexcept {
-    std::swap(state_, other.state_);
+  // Two of them: clang 14 does not destroy a parameter by value that `= {}` made in a template.
+  state_ptr& operator=(const state_ptr& other) noexcept { return *this = state_ptr(other); }
+  state_ptr& operator=(state_ptr&& other) noexcept {
+    state_ptr taken(std::move(other));
+    std::swap(state_, taken.state_);
     return *this;
   }
   ~state_ptr() {
