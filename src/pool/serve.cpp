@@ -152,6 +152,8 @@ bool task_server::look(slot& s) {
 
 void task_server::await(slot& s) {
   const std::uint32_t seen = s.state.load(std::memory_order_seq_cst);
+  const std::int32_t ahead = turns_ahead(seen, ticket_);
+  if (ahead > 0 || (ahead == 0 && step_of(seen) != step::free)) return;  // filled since it was looked at
   const auto changed = [&]() noexcept {
     return s.state.load(std::memory_order_seq_cst) != seen || region_.quit.load(std::memory_order_seq_cst) != 0;
   };

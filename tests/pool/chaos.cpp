@@ -23,7 +23,8 @@ long same(long n) { return n; }
 
 pid_t parent_of(pid_t pid) {
   std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  std::string text;
+  std::getline(in, text);  // nothing if it has ended meanwhile
   const auto at = text.rfind(')');
   if (at == std::string::npos || at + 4 >= text.size()) return 0;
   return static_cast<pid_t>(std::strtol(text.c_str() + at + 4, nullptr, 10));
