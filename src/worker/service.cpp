@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include <tandem/error.hpp>
@@ -60,6 +61,7 @@ struct service {
   file_descriptor timer;  // from the first hold on
   std::atomic<bool> running{false};
   bool to_be_joined = false;  // under lifecycle: the thread has ended by itself
+  bool stays = false;         // under lifecycle: the program ends
   pthread_t thread{};
 
   bool idle() const noexcept { return listeners.empty() && holds == 0; }
@@ -100,7 +102,7 @@ void close(service& s) noexcept {
 // sees to it.
 bool leaves(service& s) {
   const std::unique_lock deciding(s.lifecycle, std::try_to_lock);
-  if (!deciding) return false;
+  if (!deciding || s.stays) return false;
   const std::lock_guard lock(s.mutex);
   if (!s.idle() || !s.running.load()) return false;
   s.running.store(false);
@@ -195,12 +197,21 @@ void add(service& s, int descriptor, std::weak_ptr<listener> one) {
   }
 }
 
-// One that left as the program ends: nothing would join it any more.
+// Nothing would join one that leaves any more: one that has left is joined, and one that is there stays to the end.
 void join_at_exit() {
   service* s = current.load(std::memory_order_acquire);
   if (s == nullptr || s->epoch != fork_epoch()) return;
-  const std::unique_lock lock(s->lifecycle, std::try_to_lock);
-  if (lock && !in_service_thread) join_leaver(*s);
+  if (in_service_thread) return;
+  // One that leaves just now holds it for a moment; who waits for a callback to return may hold it for ever.
+  const clock::time_point latest = deadline_after(std::chrono::seconds(1));
+  std::unique_lock deciding(s->lifecycle, std::try_to_lock);
+  while (!deciding && clock::now() < latest) {
+    std::this_thread::yield();
+    static_cast<void>(deciding.try_lock());
+  }
+  if (!deciding) return;
+  join_leaver(*s);
+  s->stays = true;
 }
 
 void start(service& s) {
