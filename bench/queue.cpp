@@ -1,5 +1,5 @@
 // Messages there and back, one way, and of two to two: queue<T> beside pipes, unix sockets, POSIX message queues,
-// Boost.Interprocess, ZeroMQ and nng between processes, and oneTBB and moodycamel's queue between threads; a ring that only
+// Boost.Interprocess, ZeroMQ, nng and iceoryx between processes, and oneTBB and moodycamel's queue between threads; a ring that only
 // spins and one that only sleeps are the limits.
 //
 //   bench_queue [--short 1] [--rounds 7] [--sizes 8,64,4096,65536,1048576] [--where apart,one,free,busy] [--json FILE]
@@ -52,6 +52,10 @@ std::vector<entry> entries() {
 #endif
 #if TANDEM_BENCH_NNG
         {"nng ipc pair", kind::peer, [] { return std::make_unique<nng_lane>(); }},
+#endif
+#if TANDEM_BENCH_ICEORYX
+        {"iceoryx, polls", kind::peer, [] { return std::make_unique<iceoryx_lane>(N, false); }},
+        {"iceoryx, WaitSet", kind::peer, [] { return std::make_unique<iceoryx_lane>(N, true); }},
 #endif
         {"threads: tandem queue", kind::our_threads, ours, true},
 #if TANDEM_BENCH_TBB
@@ -467,6 +471,28 @@ class busy_neighbour {
   pid_t pid_;
 };
 
+#if TANDEM_BENCH_ICEORYX
+/// What keeps the memory of iceoryx, for as long as this lives.
+class iceoryx_daemon {
+ public:
+  iceoryx_daemon() : pid_(::fork()) {
+    if (pid_ != 0) return;
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    ::execl(TANDEM_ROUDI, TANDEM_ROUDI, "--monitoring-mode", "off", "--log-level", "off", nullptr);
+    ::_exit(127);
+  }
+  iceoryx_daemon(const iceoryx_daemon&) = delete;
+  iceoryx_daemon& operator=(const iceoryx_daemon&) = delete;
+  ~iceoryx_daemon() {
+    ::kill(pid_, SIGTERM);
+    ::waitpid(pid_, nullptr, 0);
+  }
+
+ private:
+  pid_t pid_;
+};
+#endif
+
 void run(int argc, char** argv) {
   arguments given(argc, argv);
   if (const std::string name = given.text("--stage", ""); !name.empty()) return be_a_stage(name, given);
@@ -477,6 +503,9 @@ void run(int argc, char** argv) {
   const std::string json = given.text("--json", "");
   given.finish();
   std::signal(SIGPIPE, SIG_IGN);
+#if TANDEM_BENCH_ICEORYX
+  const iceoryx_daemon while_measuring;
+#endif
   const std::vector<int> cpus = allowed_cpus();
   const double line = line_round_trip_ns();
   fmt::print("CPUs: {}; a cache line there and back takes {:.0f} ns ({})\n", cpus.size(), line, distance(line));

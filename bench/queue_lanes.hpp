@@ -16,6 +16,12 @@
 #include <nng/nng.h>
 #include <nng/protocol/pair0/pair.h>
 #endif
+#if TANDEM_BENCH_ICEORYX
+#include <iceoryx_posh/popo/untyped_publisher.hpp>
+#include <iceoryx_posh/popo/untyped_subscriber.hpp>
+#include <iceoryx_posh/popo/wait_set.hpp>
+#include <iceoryx_posh/runtime/posh_runtime.hpp>
+#endif
 #if TANDEM_BENCH_TBB
 #include <tbb/concurrent_queue.h>
 #endif
@@ -178,6 +184,67 @@ class nng_lane final : public lane {
  private:
   std::string address_;
   nng_socket socket_{};
+};
+#endif
+
+#if TANDEM_BENCH_ICEORYX
+/// Copied into its chunk, and out of it, as the others do; who pushes waits for who pops. The daemon iox-roudi runs.
+class iceoryx_lane final : public lane {
+ public:
+  iceoryx_lane(std::size_t size, bool sleeps) : size_(size), sleeps_(sleeps), name_(own_name("iox").substr(1)) {}
+  ~iceoryx_lane() override {
+    if (subscriber_ && sleeps_) waits_->detachState(*subscriber_, iox::popo::SubscriberState::HAS_DATA);
+  }
+  void begin(bool pushes) override {
+    static const bool begun = [] {
+      const std::string name = own_name("runtime").substr(1);
+      iox::runtime::PoshRuntime::initRuntime(iox::RuntimeName_t(iox::cxx::TruncateToCapacity, name.c_str()));
+      return true;
+    }();
+    static_cast<void>(begun);
+    const iox::capro::IdString_t id(iox::cxx::TruncateToCapacity, name_.c_str());
+    const iox::capro::ServiceDescription service("tandem", "bench", id);
+    if (pushes) {
+      iox::popo::PublisherOptions options;
+      options.subscriberTooSlowPolicy = iox::popo::ConsumerTooSlowPolicy::WAIT_FOR_CONSUMER;
+      publisher_.emplace(service, options);
+      while (!publisher_->hasSubscribers()) std::this_thread::yield();
+      return;
+    }
+    iox::popo::SubscriberOptions options;
+    options.queueCapacity = most_waiting;
+    options.queueFullPolicy = iox::popo::QueueFullPolicy::BLOCK_PRODUCER;
+    subscriber_.emplace(service, options);
+    if (!sleeps_) return;
+    waits_.emplace();
+    require(!waits_->attachState(*subscriber_, iox::popo::SubscriberState::HAS_DATA).has_error(), "iceoryx");
+  }
+  void push(bytes m) override {
+    auto chunk = publisher_->loan(static_cast<std::uint32_t>(size_));
+    require(!chunk.has_error(), "iceoryx");
+    std::memcpy(chunk.value(), m.data(), size_);
+    publisher_->publish(chunk.value());
+  }
+  void pop(bytes m) override {
+    for (;;) {
+      auto chunk = subscriber_->take();
+      if (!chunk.has_error()) {
+        std::memcpy(m.data(), chunk.value(), size_);
+        subscriber_->release(chunk.value());
+        return;
+      }
+      sleeps_ ? static_cast<void>(waits_->wait()) : __builtin_ia32_pause();
+    }
+  }
+
+ private:
+  static constexpr std::uint64_t most_waiting = 8;  // its daemon has ten chunks for messages of 1 MiB
+  std::size_t size_;
+  bool sleeps_;
+  std::string name_;
+  std::optional<iox::popo::UntypedPublisher> publisher_;
+  std::optional<iox::popo::UntypedSubscriber> subscriber_;
+  std::optional<iox::popo::WaitSet<>> waits_;
 };
 #endif
 
