@@ -29,7 +29,6 @@ constinit std::atomic<int> places_held{0};
 
 namespace {
 
-constexpr std::uint64_t magic = 0x7461'6e64'656d'0001;  // "tandem", and the version of the layout
 constexpr std::uint32_t state_bits = 2;
 constexpr std::uint32_t state_mask = (1U << state_bits) - 1;
 constexpr std::uint32_t generation_mask = (1U << 15) - 1;
@@ -156,7 +155,11 @@ void take_over(std::string_view given) {
   const auto [comma, bad_fd] = std::from_chars(given.data(), end, fd);
   if (bad_fd != std::errc() || comma == end) throw_stray_variable();
   const auto [after, bad_handle] = std::from_chars(comma + 1, end, handle);
-  if (bad_handle != std::errc() || after != end || !os::sealed_at(fd, sizeof(session_page))) throw_stray_variable();
+  if (bad_handle != std::errc()) throw_stray_variable();
+  // Not from the page, in which any worker can write.
+  if (std::string_view(after, static_cast<std::size_t>(end - after)) != "," + std::to_string(session_version))
+    throw unsupported("tandem: this process was started by a program with another version of tandem: build both anew");
+  if (!os::sealed_at(fd, sizeof(session_page))) throw_stray_variable();
   os::unset_variable(session_variable);
   const file_descriptor owned(fd);
   session_page& p = map_page(fd);
@@ -177,7 +180,6 @@ void make_page() {
   std::uint64_t id = 0;
   os::check(os::random_bytes(std::as_writable_bytes(std::span(&id, 1))), "getrandom");
   session_page& p = map_page(file.get());
-  p.magic = magic;
   p.id = id;
   descriptor = file.release();
   first_process = take_process_of(p, 0);
@@ -212,11 +214,7 @@ session_page& make() {
   } else {
     make_page();
   }
-  session_page& p = *page.load(std::memory_order_relaxed);
-  if (p.magic != magic) {
-    throw unsupported("tandem: this process was started by a program with another version of tandem: build both anew");
-  }
-  return p;
+  return *page.load(std::memory_order_relaxed);
 }
 
 }  // namespace

@@ -58,7 +58,6 @@ struct table_marks {
 };
 
 struct session_page {
-  std::uint64_t magic;
   std::uint64_t id;
   alignas(64) std::atomic<std::uint64_t> objects;  // how many have a number
   alignas(64) std::atomic<std::uint32_t> deaths;
@@ -101,8 +100,9 @@ std::uint32_t program_handle();
 std::uint32_t this_domain() noexcept;
 /// The process is about to end in order: the calling thread ends, others may hold something.
 [[gnu::hot]] void leave() noexcept;
-/// In the environment of a fresh image of the program: the descriptor of the page, and its handle.
+/// In the environment of a fresh image of the program: the descriptor of the page, its handle, and the version.
 constexpr const char* session_variable = "TANDEM_SESSION";
+constexpr std::uint32_t session_version = 1;  // of the layout of the page
 
 // ---- participants -------------------------------------------------------------------------------------------------
 /// The id of the calling thread. Errors: as session(); resource_exhausted if there are too many.

@@ -45,6 +45,7 @@ void process_core::copy(const copied_call& call) {
   process_ = sync::take_process(sync::this_domain());
   try {
     parent_ = file_descriptor(static_cast<int>(os::check(os::pidfd_of(os::own_pid()), "pidfd_open")));
+    keeper_ = runtime_->keeper_connection();
     worker::flush_before_copy(threads_run);
     pid_ = static_cast<pid_t>(os::check(threads_run ? os::fork_with_threads(pidfd_) : os::fork_unseen(pidfd_), "fork"));
     if (pid_ == 0) be_the_copy(call, std::move(door[1]));
@@ -54,12 +55,31 @@ void process_core::copy(const copied_call& call) {
     throw;
   }
   parent_ = {};
+  keeper_ = {};
   door_ = std::move(door[0]);
-  runtime_->watch_copy(pid_, pidfd_.get(), process_);
+  runtime_->watch_copy(pidfd_.get(), process_);
+}
+
+// The keeper ends it with the program. It says so itself, and not its parent, which may be killed before it could. If the
+// parent lives when that was said, the keeper hears it: it listens until nothing more is there, once the parent is gone.
+void process_core::tell_keeper() noexcept {
+  if (!keeper_) return;
+  worker::keeper_message message{worker::keeper_word::watch};
+  message.pid = os::own_pid();
+  message.process = process_;
+  const int own = os::pidfd_of(message.pid);
+  // A keeper that is gone can end nobody; the next start makes another. Nothing is logged from here: whatever lock that
+  // takes may be held in the copy for ever.
+  if (own >= 0) static_cast<void>(os::send(keeper_.get(), {worker::bytes_of(message)}, std::span(&own, 1)));
+  os::close(own);
+  keeper_ = {};
+  std::array<os::ready, 1> parent{{{parent_.get()}}};
+  if (os::wait_ready(parent, os::now) == 1) os::exit_now(1);
 }
 
 // noexcept: an exception must not come out of here into the program of which this is a copy.
 void process_core::be_the_copy(const copied_call& call, file_descriptor door) noexcept {
+  tell_keeper();
   if (worker::fork_epoch() == epoch_) worker::become_detached();  // what fork() would have called
   os::set_role(os::role::worker);
   worker::current_unit() = nullptr;

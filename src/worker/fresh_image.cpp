@@ -68,7 +68,8 @@ void become_fresh_image(const worker_start& start) {
     for (const file_descriptor& fd : start.handles) keep_over_exec(fd.get());
     if (start.session >= 0) {
       keep_over_exec(start.session);
-      const std::string given = std::to_string(start.session) + "," + std::to_string(start.self.process);
+      const std::string given = std::to_string(start.session) + "," + std::to_string(start.self.process) + "," +
+                                std::to_string(sync::session_version);
       os::check(os::set_variable(sync::session_variable, given.c_str()), "setenv");
     }
     os::check(os::set_variable(variable, described(start).c_str()), "setenv");

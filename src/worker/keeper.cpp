@@ -164,6 +164,18 @@ void look_after_copies(keeper& k) {
   });
 }
 
+// A copy tells of itself; one that was made as the host was killed may have done so just now.
+void hear_of_the_last_copies(keeper& k) {
+  std::array<std::byte, sizeof(keeper_message)> buffer;
+  for (;;) {
+    os::message told = os::receive_now(k.control.get(), buffer);
+    if (told.size <= 0) return;
+    keeper_message said;
+    if (read_message(said, buffer) && said.word == keeper_word::watch && !told.descriptors.empty())
+      k.copies.push_back({{said.pid, std::move(told.descriptors[0])}, said.process});
+  }
+}
+
 // They are no children of ours, and whoever is below them neither.
 void end_copies(keeper& k) {
   for (const keeper::watched_copy& c : k.copies) os::kill_tree(c.known);
@@ -222,6 +234,10 @@ void run_keeper(file_descriptor control, file_descriptor host_pidfd, ledger& hos
   } catch (const resource_exhausted& failed) {
     say_failed(k, failed);
   } catch (...) {  // no memory: the host sees our end
+  }
+  try {
+    hear_of_the_last_copies(k);
+  } catch (...) {  // no memory: those that are known are ended
   }
   end_copies(k);
   end_what_is_left(k);

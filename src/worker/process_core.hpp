@@ -62,6 +62,7 @@ class process_core final : public unit {
   bool send_handles(std::span<const file_descriptor>& handles);
   void forget_handles() noexcept;
   void copy(const copied_call& call);
+  void tell_keeper() noexcept;
   [[noreturn]] void be_the_copy(const copied_call& call, file_descriptor door) noexcept;
   void reap_copy();
   bool step_down(clock::time_point asked) noexcept;
@@ -101,6 +102,7 @@ class process_core final : public unit {
   std::uint32_t process_ = 0;  // of a copy: its handle in the session page
   file_descriptor door_;       // of a copy: what it hands over
   file_descriptor parent_;     // while a copy is made: the pidfd of this process
+  file_descriptor keeper_;     // while a copy is made, and it is to tell the keeper of itself
   std::mutex reaping_;
   std::optional<os::ended_child> reaped_;  // of a copy
   exit_status status_;

@@ -90,9 +90,9 @@ runtime& runtime::get() {
 }
 
 void runtime::initialise(init_options options) {
+  called_by_program = true;  // also for what a fresh image starts
   if (awaits_init()) run_fresh_image();
   require_role();
-  called_by_program = true;
   if (os::current_role() == os::role::worker) return;
   const std::lock_guard lock(making);
   if (const runtime* made = current.load(std::memory_order_acquire)) {
@@ -146,20 +146,18 @@ void runtime::start_keeper() {
   await_preload();
 }
 
-void runtime::watch_copy(pid_t pid, int pidfd, std::uint32_t process) noexcept {
-  if (started_by_server()) {
-    const door_message message{door_kind::watch, process};
-    if (os::send(this_process()->door, {bytes_of(message)}, std::span(&pidfd, 1)) < 0)
-      observe::log(log_level::warning,
-                   "the end of a copy of this worker may go unseen by others: its fork server is gone");
-    return;
-  }
-  keeper_message message{keeper_word::watch};
-  message.pid = pid;
-  message.process = process;
-  // A keeper that is gone can end nobody; the next start makes another.
-  if (os::send(control_.get(), {bytes_of(message)}, std::span(&pidfd, 1)) < 0)
-    observe::log(log_level::warning, "a copy of the program will not end with it: its keeper is gone");
+void runtime::watch_copy(int pidfd, std::uint32_t process) noexcept {
+  if (!started_by_server()) return;  // it has told the keeper itself
+  const door_message message{door_kind::watch, process};
+  if (os::send(this_process()->door, {bytes_of(message)}, std::span(&pidfd, 1)) < 0)
+    observe::log(log_level::warning,
+                 "the end of a copy of this worker may go unseen by others: its fork server is gone");
+}
+
+file_descriptor runtime::keeper_connection() {
+  if (started_by_server()) return {};
+  const std::lock_guard lock(mutex_);
+  return control_;
 }
 
 void runtime::require_init_in_main() const {

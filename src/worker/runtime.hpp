@@ -30,9 +30,12 @@ class runtime {
   std::shared_ptr<server_link> link();
   ledger& slots() noexcept { return slots_; }
   bool has_namespace() const noexcept { return options_.pid_namespace; }
-  /// From now on the keeper ends this child when it ends the rest, and those who share locks with it learn of its end. In
-  /// a worker the server sees to the latter; its own end ends what is below it.
-  void watch_copy(pid_t, int pidfd, std::uint32_t process) noexcept;
+  /// Those who share locks with this child of a worker learn of its end from the server; the worker's own end ends what is
+  /// below it.
+  void watch_copy(int pidfd, std::uint32_t process) noexcept;
+  /// For a copy that is about to be made: with it, it tells the keeper of itself. None in a worker of the server.
+  /// Errors: resource_exhausted.
+  file_descriptor keeper_connection();
   /// Errors: not_initialised if the program did not call init() itself, so that a fresh image of it would not either.
   void require_init_in_main() const;
 

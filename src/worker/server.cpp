@@ -422,8 +422,10 @@ void server::connect_worker(os::message& got) {
 
 // What could not be received whole is none: the fetch says so.
 void take_result(door_kind kind, os::message& got, worker_result& result) {
+  constexpr std::size_t most_handles = 4096;  // one worker does not take all descriptors that the others need
   std::span<file_descriptor> handles = got.descriptors;
-  if (got.descriptors_lost || (kind == door_kind::result && handles.empty())) {
+  if (got.descriptors_lost || (kind == door_kind::result && handles.empty()) ||
+      result.handles.size() + handles.size() > most_handles) {
     result = {};
     return;
   }
@@ -444,9 +446,13 @@ void server::renew_door() {
   closed_for_ = nullptr;
 }
 
+// All that was there when it began: no more than that fits into the socket at once. Who sends faster than this reads
+// holds up nobody else.
 void server::read_door() {
+  constexpr int most_messages =
+      512;  // of eight bytes, with what the kernel adds, twice as many as the usual buffer takes
   constexpr int most_failures = 16;  // of a kernel that is short of memory
-  for (int failures = 0; failures < most_failures;) {
+  for (int messages = 0, failures = 0; messages < most_messages && failures < most_failures; ++messages) {
     std::array<std::byte, sizeof(door_message)> bytes;
     os::message got = os::receive_now(door_[0].get(), bytes);
     if (got.size == -EAGAIN) return;

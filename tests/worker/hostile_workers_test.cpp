@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cstdio>
+#include <cstring>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,6 +19,28 @@ namespace {
 
 class hostile_workers : public tandem::test::checked {};
 
+// All memory that it shares with others.
+void scribble() {
+  struct area {
+    std::uintptr_t from, to;
+  };
+  std::array<area, 64> found;
+  std::size_t count = 0;
+  {
+    std::ifstream maps("/proc/self/maps");
+    for (std::string line; std::getline(maps, line) && count < found.size();) {
+      area a{};
+      std::array<char, 5> rights{};
+      if (std::sscanf(line.c_str(), "%lx-%lx %4s", &a.from, &a.to, rights.data()) == 3 && rights[1] == 'w' &&
+          rights[3] == 's')
+        found[count++] = a;
+    }
+  }
+  for (std::size_t i = 0; i < count; ++i)
+    std::memset(reinterpret_cast<void*>(found[i].from), 0xFF, found[i].to - found[i].from);
+  ::_exit(0);
+}
+
 TEST_F(hostile_workers, a_worker_that_shuts_everything_down_harms_nobody) {
   tandem::process p([] {
     for (int fd = 0; fd < 100; ++fd) ::shutdown(fd, SHUT_RDWR);
@@ -26,6 +50,30 @@ TEST_F(hostile_workers, a_worker_that_shuts_everything_down_harms_nobody) {
   for (int i = 0; i < 20; ++i) {
     tandem::process large([] { return std::string(50'000, 'x'); });
     EXPECT_EQ(large.get().size(), 50'000U);
+  }
+}
+
+TEST_F(hostile_workers, one_that_sends_without_end_holds_up_nobody) {
+  tandem::process flood([] {
+    using namespace tandem::worker;
+    std::array<int, 250> many{};
+    const door_message message{door_kind::handles};
+    for (;;) tandem::os::send(this_process()->door, {bytes_of(message)}, many);
+  });
+  for (int i = 0; i < 10; ++i) {
+    tandem::process p([] { return 1; });
+    EXPECT_EQ(p.get(), 1);
+  }
+  flood.kill();
+  flood.join();
+}
+
+TEST_F(hostile_workers, one_that_writes_over_all_that_it_shares_ends_no_later_start) {
+  tandem::process p(scribble);
+  p.join();
+  for (const auto start : {tandem::start_method::fork_server, tandem::start_method::spawn}) {
+    tandem::process next({.start = start}, [] { return 1; });
+    EXPECT_EQ(next.get(), 1);
   }
 }
 

@@ -139,6 +139,8 @@ TEST_F(life, a_fresh_image_needs_init_in_main) {
                         "before its main came to tandem::init()"));
 }
 
+TEST_F(life, a_fresh_image_starts_another) { EXPECT_EQ(scenario("fresh_in_fresh").out, "value 49\n"); }
+
 TEST_F(life, a_worker_hears_signals_that_main_does_not) {
   const std::string hears =
       "unblocked 1 standard 1\nkilled by signal 15 (SIGTERM: Terminated), as this program asked\n";
@@ -215,6 +217,16 @@ TEST_F(life, nothing_outlives_a_host_that_returns_from_main) {
   ASSERT_EQ(pids.size(), 8U);
   EXPECT_EQ(host.wait().code, 0);
   expect_all_gone(pids, "the end of main");
+}
+
+TEST_F(life, nothing_outlives_a_host_that_ends_as_it_makes_a_copy) {
+  for (int i = 0; i < 20; ++i) {
+    tandem::test::running_program host({tandem::test::program_beside("worker_scenarios"), "copy_at_the_end"});
+    const std::vector<pid_t> pids = pids_in(host.read_line());
+    ASSERT_EQ(pids.size(), 1U);
+    EXPECT_EQ(host.wait().code, 0);
+    expect_all_gone(pids, "a copy");
+  }
 }
 
 TEST_F(life, nothing_outlives_a_host_that_execs) {

@@ -507,7 +507,28 @@ void no_proc() {
   say("workers " + std::to_string(tandem::active_workers().size()));
 }
 
+int square_in_a_fresh_image(int n) {
+  tandem::process inner({.start = tandem::start_method::spawn}, square, n);
+  return inner.get();
+}
+
+void fresh_in_fresh() {
+  tandem::init();
+  tandem::process outer({.start = tandem::start_method::spawn}, square_in_a_fresh_image, 7);
+  say("value " + std::to_string(outer.get()));
+}
+
+// Ends as soon as there is a copy, which may not have run yet.
+void copy_at_the_end() {
+  tandem::init();
+  const tandem::process copy(tandem::fork_options{}, wait_for_ever);
+  say(std::to_string(copy.id()));
+  ::_exit(0);
+}
+
 const std::map<std::string, void (*)()> scenarios = {
+    {"fresh_in_fresh", fresh_in_fresh},
+    {"copy_at_the_end", copy_at_the_end},
     {"lazy", lazy},
     {"late", late},
     {"preload", preload},
