@@ -65,7 +65,16 @@ TEST_F(examples, queue) {
 TEST_F(examples, pools) {
   const ran done = run({EXAMPLE_POOLS});
   EXPECT_EQ(done.code, 0) << done.err;
-  EXPECT_EQ(done.out, "49 64\n1 4 9 16 25 36 49 64 81 100 \n385\n25\nposted\n81 81\n");
+  EXPECT_EQ(done.out, "49 64\n1 4 9 16 25 36 49 64 81 100 \n385\n25\nposted\n81 81 81\n");
+}
+
+TEST_F(examples, parser) {
+  const ran done = run({EXAMPLE_PARSER});
+  EXPECT_EQ(done.code, 0) << done.err;
+  EXPECT_EQ(done.out,
+            "1 + 2 = 3\n(1 + (2 + 3)) + 4 = 10\n1 + 2) + 3: killed by signal 6 (SIGABRT: Aborted)\n"
+            "1 + two: 't' is no number\n\"1 + 2: does not end\n7 = 7\n)): killed by signal 6 (SIGABRT: Aborted)\n"
+            "20 + 22 = 42\n");
 }
 
 TEST_F(examples, asio) {
