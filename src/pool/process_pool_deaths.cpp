@@ -126,11 +126,13 @@ void process_pool_core::note_end(section& s, host_worker& w, const process_end& 
   if (end.thrown && w.is_initialising()) return fail_pool(s, end.thrown);
   if (was_busy || end.lost || w.leaving || (w.is_ready() && !end.report)) return;
   ++early_ends_;
-  constexpr unsigned most_killed = 3;
+  // SIGKILL comes from a stranger, who may tire of it: by the last of so many, twenty seconds have passed with nothing done.
   constexpr unsigned most_early = 10;
+  constexpr unsigned most_killed = 40;
+  constexpr unsigned most_killed_initialising = 6;
   const bool by_stranger = end.report && end.report->status.signal() == sigkill;
-  if ((w.is_initialising() && (!by_stranger || early_ends_ >= most_killed)) ||
-      (!w.is_ready() && early_ends_ >= most_early)) {
+  if ((w.is_initialising() && (!by_stranger || early_ends_ >= most_killed_initialising)) ||
+      (!w.is_ready() && early_ends_ >= (by_stranger ? most_killed : most_early))) {
     if (end.thrown) return fail_pool(s, end.thrown);
     crash_report report = end.report.value_or(crash_report{});
     report.task = w.is_initialising() ? "the initializer" : "the start of a worker";
