@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <climits>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 
 #include <tandem/tandem.hpp>
@@ -115,6 +116,19 @@ const char* const python_pool =
     "    print((time.perf_counter()-t)/300*1e6)\n"
     "main()\n";
 
+const char* const python_large =
+    "import time\n"
+    "import multiprocessing as m\n"
+    "def f(b): return b\n"
+    "def main():\n"
+    "  b=b\"x\"*(%s<<20)\n"
+    "  with m.Pool(1) as e:\n"
+    "    e.apply(f,(b,))\n"
+    "    t=time.perf_counter()\n"
+    "    for _ in range(3): e.apply(f,(b,))\n"
+    "    print((time.perf_counter()-t)/3*1e6)\n"
+    "main()\n";
+
 std::string filled(const char* format, const char* with) {
   std::string text(format);
   return text.replace(text.find("%s"), 2, with);
@@ -147,6 +161,44 @@ double window(tandem::process_pool& pool, int tasks) {
   }
   for (auto& f : flying) f.get();
   return micros_since(start) / tasks;
+}
+
+void measure_large(tandem::process_pool& pool, bool quick) {
+  for (const std::size_t mib : {1, 64}) {
+    const std::vector<std::byte> bytes(mib << 20, std::byte{1});
+    std::vector<std::byte> there(bytes), back(bytes);
+    std::vector<contestant> large;
+    large.push_back(
+        {"process_pool", [&] { return per_call(mib == 1 ? 20 : 2, [&] { pool.submit(same, bytes).get(); }); }});
+    large.push_back({"memcpy there and back, memory that is used again", [&] {
+                       return per_call(mib == 1 ? 20 : 2, [&] {
+                         std::memcpy(there.data(), bytes.data(), bytes.size());
+                         std::memcpy(back.data(), there.data(), bytes.size());
+                       });
+                     }});
+    large.push_back({"two copies of the vector, new memory", [&] {
+                       return per_call(mib == 1 ? 20 : 2, [&] {
+                         const std::vector<std::byte> first(bytes);
+                         const std::vector<std::byte> second(first);
+                       });
+                     }});
+    print(fmt::format("{} MiB argument and result", mib).c_str(), large, quick ? 2 : 5);
+  }
+}
+
+void measure_python() {
+  for (const char* mib : {"1", "64"}) {
+    fmt::print("  {:<44} {:>12.3f} us\n", fmt::format("multiprocessing.Pool, {} MiB", mib),
+               python(filled(python_large, mib)));
+  }
+  fmt::print("Python, one task there and back (64 B)\n");
+  fmt::print("  {:<44} {:>12.3f} us\n", "ProcessPoolExecutor",
+             python(filled(python_round_trip, "ProcessPoolExecutor")));
+  fmt::print("  {:<44} {:>12.3f} us\n", "ThreadPoolExecutor", python(filled(python_round_trip, "ThreadPoolExecutor")));
+  fmt::print("  {:<44} {:>12.3f} us\n", "multiprocessing.Pool.apply",
+             python(filled(python_pool, "[e.apply(f,(b\"x\"*64,)) for _ in range(300)]")));
+  fmt::print("  {:<44} {:>12.3f} us\n", "multiprocessing.Pool.apply_async, many",
+             python(filled(python_pool, "[r.get() for r in [e.apply_async(f,(b\"x\"*64,)) for _ in range(300)]]")));
 }
 
 }  // namespace
@@ -184,21 +236,6 @@ int main(int count, char** values) {
   std::vector<contestant> many;
   many.push_back({"process_pool, 1 worker, window of 128", [&] { return window(one, 50000); }});
   print("Throughput", many, rounds);
-
-  for (const std::size_t mib : {1, 64}) {
-    const std::vector<std::byte> bytes(mib << 20, std::byte{1});
-    std::vector<contestant> large;
-    large.push_back(
-        {"process_pool", [&] { return per_call(mib == 1 ? 20 : 2, [&] { one.submit(same, bytes).get(); }); }});
-    print(fmt::format("{} MiB argument and result", mib).c_str(), large, quick ? 2 : 5);
-  }
-
-  fmt::print("Python, one task there and back (64 B)\n");
-  fmt::print("  {:<44} {:>12.3f} us\n", "ProcessPoolExecutor",
-             python(filled(python_round_trip, "ProcessPoolExecutor")));
-  fmt::print("  {:<44} {:>12.3f} us\n", "ThreadPoolExecutor", python(filled(python_round_trip, "ThreadPoolExecutor")));
-  fmt::print("  {:<44} {:>12.3f} us\n", "multiprocessing.Pool.apply",
-             python(filled(python_pool, "[e.apply(f,(b\"x\"*64,)) for _ in range(300)]")));
-  fmt::print("  {:<44} {:>12.3f} us\n", "multiprocessing.Pool.apply_async, many",
-             python(filled(python_pool, "[r.get() for r in [e.apply_async(f,(b\"x\"*64,)) for _ in range(300)]]")));
+  measure_large(one, quick);
+  measure_python();
 }

@@ -259,8 +259,9 @@ void host_worker::fill_outcome(process_task& task, const slot& s) {
 
 detail::lent_bytes host_worker::lend(std::uint32_t number, std::size_t bytes) {
   for (int read = 0; out_.count(number) == 0; ++read) {
-    if (read == most_parcels || !read_parcel())
-      throw decode_error("tandem: " + name() + " has not sent the memory with its result");
+    if (read != most_parcels && read_parcel()) continue;
+    if (receive_error_ != 0) os::throw_failed("recvmsg", receive_error_, "the memory with the result of a task");
+    throw decode_error("tandem: " + name() + " has not sent the memory with its result");
   }
   struct loan {
     std::shared_ptr<segment> memory;
@@ -290,7 +291,8 @@ std::vector<file_descriptor> host_worker::handles_of(std::uint64_t ticket, std::
       return handles;
     }
     if (read == most_parcels || !read_parcel()) {
-      os::throw_failed("recvmsg", EMFILE, "no descriptor was free for a handle in the result of a task");
+      os::throw_failed("recvmsg", receive_error_ != 0 ? receive_error_ : EMFILE,
+                       "a handle in the result of a task could not be received");
     }
   }
 }
@@ -303,6 +305,7 @@ bool host_worker::read_parcel() {
   parcel p;
   std::array<std::byte, sizeof p> bytes;
   os::message got = os::receive_now(socket_.get(), bytes);
+  receive_error_ = got.size < 0 && got.size != -EAGAIN ? static_cast<int>(-got.size) : 0;
   if (got.size <= 0) {
     deaf = deaf || (got.size != -EAGAIN && got.size != -ENOMEM && got.size != -ENOBUFS);
     return false;

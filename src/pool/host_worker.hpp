@@ -177,6 +177,7 @@ class host_worker final : public detail::unit {
   std::uint32_t next_in_ = 0;
   std::map<std::uint32_t, std::shared_ptr<segment>> out_;
   std::deque<received_handles> received_;
+  int receive_error_ = 0;  // of the last try
   detail::process_handle process_;
 };
 

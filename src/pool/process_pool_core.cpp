@@ -73,7 +73,7 @@ void process_pool_core::complete(section& s, host_worker& w, std::uint32_t index
   if (w.is_lost) w.retire_at = std::min(w.retire_at, clock::now());
   if (w.retire_at != os::never && !w.leaving && clock::now() >= w.retire_at) post_maintenance();
   if (!task) return;
-  early_ends_ = 0;
+  early_ends_ = early_kills_ = 0;
   const fate how = task->ending;
   s.finish(std::move(task), how);
 }

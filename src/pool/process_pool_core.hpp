@@ -134,6 +134,8 @@ class process_pool_core final : public std::enable_shared_from_this<process_pool
   bool wants_worker(const seat& s) const;
   void fill_seats();
   nanoseconds back_off(unsigned times);
+  /// How many ends in a row say that the next worker had better wait.
+  unsigned discouraging_ends() const noexcept;
   void drop_listeners(host_worker& w) noexcept;
   template <class Each>
   void each_worker(Each each) {
@@ -167,7 +169,8 @@ class process_pool_core final : public std::enable_shared_from_this<process_pool
   unsigned blocked_ = 0;  // submitters
   std::exception_ptr failure_;
   pool_stats counts_;
-  unsigned early_ends_ = 0;  // workers in a row that ended without a task
+  unsigned early_ends_ = 0;   // workers in a row that ended without a task
+  unsigned early_kills_ = 0;  // those that a stranger has killed so
   clock::time_point not_before_{};
   unsigned start_failures_ = 0;  // in a row
   unsigned wanted_ = 0;          // seats that have a worker

@@ -125,14 +125,16 @@ bool process_pool_core::settle_claimed(section& s, host_worker& w, const task_po
 void process_pool_core::note_end(section& s, host_worker& w, const process_end& end, bool was_busy) {
   if (end.thrown && w.is_initialising()) return fail_pool(s, end.thrown);
   if (was_busy || end.lost || w.leaving || (w.is_ready() && !end.report)) return;
-  ++early_ends_;
-  // SIGKILL comes from a stranger, who may tire of it: by the last of so many, twenty seconds have passed with nothing done.
+  // SIGKILL comes from a stranger, who may tire of it: by the last of so many, some fifteen seconds have passed with nothing
+  // done.
   constexpr unsigned most_early = 10;
   constexpr unsigned most_killed = 40;
   constexpr unsigned most_killed_initialising = 6;
   const bool by_stranger = end.report && end.report->status.signal() == sigkill;
-  if ((w.is_initialising() && (!by_stranger || early_ends_ >= most_killed_initialising)) ||
-      (!w.is_ready() && early_ends_ >= (by_stranger ? most_killed : most_early))) {
+  ++(by_stranger ? early_kills_ : early_ends_);
+  const bool too_many = by_stranger ? early_kills_ >= most_killed : early_ends_ >= most_early;
+  if ((w.is_initialising() && (!by_stranger || early_kills_ >= most_killed_initialising)) ||
+      (!w.is_ready() && too_many)) {
     if (end.thrown) return fail_pool(s, end.thrown);
     crash_report report = end.report.value_or(crash_report{});
     report.task = w.is_initialising() ? "the initializer" : "the start of a worker";
@@ -140,6 +142,12 @@ void process_pool_core::note_end(section& s, host_worker& w, const process_end& 
     return fail_pool(
         s, exited ? std::make_exception_ptr(worker_exited(report)) : std::make_exception_ptr(worker_crashed(report)));
   }
+}
+
+// Those that a stranger kills one by one are replaced at once for a while, so that there are others meanwhile.
+unsigned process_pool_core::discouraging_ends() const noexcept {
+  constexpr unsigned replaced_at_once = 10;
+  return early_ends_ + (early_kills_ > replaced_at_once ? early_kills_ - replaced_at_once : 0);
 }
 
 void process_pool_core::fail_pool(section& s, const std::exception_ptr& error) {

@@ -395,7 +395,7 @@ void process_pool_core::fill_seats() {
       const std::lock_guard lock(mutex_);
       spares_.push_back(std::move(w));
       start_failures_ = 0;
-      if (early_ends_ > 1) not_before_ = later(clock::now(), back_off(early_ends_));
+      if (discouraging_ends() > 1) not_before_ = later(clock::now(), back_off(discouraging_ends()));
     } catch (...) {
       section s(*this);
       ++start_failures_;

@@ -30,10 +30,9 @@ using worker::bytes_of;
 // Passes a stop of the task that runs on to its token. Its thread is started when the first token is asked for.
 class stop_relay {
  public:
-  void begin(region& r, slot& s) noexcept {
-    region_ = &r;
-    current_.store(&s, std::memory_order_release);
-  }
+  /// Once, before the first task.
+  void listen_at(region& r) noexcept { region_ = &r; }
+  void begin(slot& s) noexcept { current_.store(&s, std::memory_order_release); }
   void end() noexcept {
     current_.store(nullptr, std::memory_order_release);
     if (!used_.load(std::memory_order_acquire)) return;
@@ -262,7 +261,7 @@ void task_server::execute(slot& s) {
     s.started_ns.store(now.time_since_epoch().count(), std::memory_order_release);
     task.deadline = now + nanoseconds(s.deadline_ns);
   }
-  relay().begin(region_, s);
+  relay().begin(s);
   worker::set_current_task(&task);
   try {
     writer out;
@@ -388,7 +387,7 @@ void serve(reader& in, writer&) {
     leave_if_copied(0);
   }
   worker::share_cpus(r.workers);
-  static_cast<void>(relay());
+  relay().listen_at(r);
   task_server(r, socket.get()).run();
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <numeric>
 #include <set>
 #include <thread>
 
@@ -54,6 +55,21 @@ TEST_F(process_pool_deaths, fail_one_task) {
   const auto stats = pool.stats();
   EXPECT_EQ(stats.crashed, 1U);
   EXPECT_EQ(stats.done, 20U);
+}
+
+// Quick elements, and room for many of them.
+TEST_F(process_pool_deaths, fail_one_element_of_a_map) {
+  process_pool pool(2);
+  std::vector<int> input(500);
+  std::iota(input.begin(), input.end(), 0);
+  int next = 0;
+  auto results = pool.map([](int n) { return n == 400 ? die_by(SIGKILL) : n; }, input, {.window = 200});
+  EXPECT_THROW(
+      {
+        for (const int n : results) EXPECT_EQ(n, next++);
+      },
+      tandem::worker_crashed);
+  EXPECT_EQ(next, 400);
 }
 
 TEST_F(process_pool_deaths, name_the_code_of_an_exit) {
@@ -259,6 +275,12 @@ TEST_F(process_pool_deaths, initialise_each_worker_once) {
   EXPECT_EQ(initialised, 0);
 }
 
+#if defined(__SANITIZE_THREAD__)
+constexpr unsigned interval_us = 100'000;  // a start takes longer than five milliseconds
+#else
+constexpr unsigned interval_us = 5'000;
+#endif
+
 TEST_F(process_pool_deaths, lose_nothing_and_do_nothing_twice) {
   constexpr int tasks = 5000;
   tandem::shared_array<std::atomic<long>> sum(1);
@@ -269,7 +291,7 @@ TEST_F(process_pool_deaths, lose_nothing_and_do_nothing_twice) {
     while (!ends) {
       const auto workers = pool.stats().workers;
       if (!workers.empty()) ::kill(workers[static_cast<std::size_t>(::rand_r(&seed)) % workers.size()].pid, SIGKILL);
-      ::usleep(5000);  // lint: sleep the tasks are what is waited for
+      ::usleep(interval_us);  // lint: sleep the tasks are what is waited for
     }
   });
   long total = 0;
