@@ -402,7 +402,7 @@ void process_pool_core::fill_seats() {
       not_before_ = later(clock::now(), back_off(start_failures_ + 1));
       const bool none_lives =
           std::none_of(seats_.begin(), seats_.end(), [](const seat& x) { return x.worker != nullptr; });
-      constexpr unsigned most_failures = 6;
+      constexpr unsigned most_failures = 12;  // by then seconds have passed in which nobody could be started
       if (none_lives && start_failures_ >= most_failures) fail_waiting(s, std::current_exception());
       if (for_seat || start_failures_ < most_failures) set_alarm_at(not_before_);
       return;

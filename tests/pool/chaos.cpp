@@ -23,6 +23,8 @@ namespace {
 
 #if defined(__SANITIZE_THREAD__)
 constexpr unsigned interval_us = 100'000;  // a start takes longer than what is asked for
+#elif defined(__SANITIZE_ADDRESS__)
+constexpr unsigned interval_us = 20'000;
 #else
 constexpr unsigned interval_us = 5'000;
 #endif
