@@ -2,12 +2,14 @@
 #include <chrono>
 #include <functional>
 #include <numeric>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include <tandem/coroutine.hpp>
+#include <tandem/init.hpp>
 #include <tandem/pool.hpp>
 #include <tandem/thread_pool.hpp>
 
@@ -59,19 +61,22 @@ class poster {
 
 // snippet: chosen
 int run(tandem::pool pool) { return pool.submit(square, 9).get(); }
-int run_somewhere(bool debugging) {
-  return run(debugging ? tandem::pool(tandem::inline_execution) : tandem::pool(tandem::threads(2)));
+tandem::pool make_pool(std::string_view where) {
+  if (where == "processes") return tandem::pool(tandem::processes(2));
+  if (where == "threads") return tandem::pool(tandem::threads(2));
+  return tandem::pool(tandem::inline_execution);  // in the caller, to debug
 }
 // snippet end
 
 }  // namespace
 
 int main() {
+  tandem::init();
   tandem::thread_pool pool(2);
   submit(pool);
   map(pool);
   fmt::print("{}\n", hypotenuse_squared(pool, 3, 4).get());
   poster(pool).post([] { fmt::print("posted\n"); });
   pool.wait();
-  fmt::print("{} {}\n", run_somewhere(true), run_somewhere(false));
+  fmt::print("{} {} {}\n", run(make_pool("processes")), run(make_pool("threads")), run(make_pool("here")));
 }

@@ -1,11 +1,12 @@
-// Counts the words below a directory with threads, and again with processes: the same function, by one word.
+// Counts the words below a directory with threads, and again with processes: the same function, by one word. Then with a
+// pool of each, whose workers take one slice of the files after the other.
 //
 //   word_count [DIRECTORY [WORKERS]]        /usr/include, and as many as there are CPUs (at least 2), unless told
 //
 // It counts every regular file, in the order of find(1), and follows no symbolic links. A word is what `cat ... | wc
 // -w` counts in the C locale: bytes without white space between them, at least one of which can be printed. A file that
 // does not end with white space therefore shares a word with the next, as it does when they are joined by cat. It fails
-// if the two totals differ, or if a file could not be read.
+// if the totals differ, or if a file could not be read.
 #include <unistd.h>
 
 #include <algorithm>
@@ -72,6 +73,11 @@ struct tally {
 struct outcome {
   tally text;
   std::vector<std::string> unreadable = {};
+
+  void add(const outcome& next) {
+    text.add(next.text);
+    unreadable.insert(unreadable.end(), next.unreadable.begin(), next.unreadable.end());
+  }
 };
 
 /// What the workers do, whether they are threads or processes.
@@ -133,20 +139,29 @@ outcome count_all(const std::vector<slice>& slices, unsigned at_once) {
   for (auto& each : lanes) each.get();
 
   outcome all;
-  for (const outcome& one : found) {
-    all.text.add(one.text);
-    all.unreadable.insert(all.unreadable.end(), one.unreadable.begin(), one.unreadable.end());
+  for (const outcome& one : found) all.add(one);
+  return all;
+}
+
+/// The same with the workers of a pool, which are there before and after: map() gives the results in order.
+template <class Pool>
+outcome count_in(Pool& pool, const std::vector<slice>& slices) {
+  progress_bar progress(slices.size());
+  outcome all;
+  for (const outcome& one : pool.map(count, slices)) {
+    all.add(one);
+    progress.step();
   }
   return all;
 }
 
 /// Times it, and says what came of it.
-template <template <class> class Unit>
-outcome count_aloud(const char* units, const std::vector<slice>& slices, unsigned at_once) {
+template <class Count>
+outcome count_aloud(const char* units, unsigned at_once, Count count_them) {
   const auto start = std::chrono::steady_clock::now();
-  outcome done = count_all<Unit>(slices, at_once);
+  outcome done = count_them();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  fmt::print("{:<10} {} words in {:.3f} s, {} at a time\n", units, done.text.total(), took.count(), at_once);
+  fmt::print("{:<13} {} words in {:.3f} s, {} at a time\n", units, done.text.total(), took.count(), at_once);
   return done;
 }
 
@@ -190,13 +205,20 @@ int run(const std::vector<std::string>& arguments) {
 
   const std::vector<slice> slices = cut(directory, workers);
   count_all<tandem::thread>(slices, workers);  // untimed: from here on the files are in memory, for both alike
-  const outcome by_threads = count_aloud<tandem::thread>("threads:", slices, workers);
-  const outcome by_processes = count_aloud<tandem::process>("processes:", slices, workers);
-  for (const std::string& name : by_threads.unreadable) fmt::print(stderr, "word_count: cannot read {}\n", name);
+  std::vector<outcome> all;
+  all.push_back(count_aloud("threads:", workers, [&] { return count_all<tandem::thread>(slices, workers); }));
+  all.push_back(count_aloud("processes:", workers, [&] { return count_all<tandem::process>(slices, workers); }));
+  tandem::thread_pool threads(workers);
+  all.push_back(count_aloud("thread_pool:", workers, [&] { return count_in(threads, slices); }));
+  tandem::process_pool processes(workers);
+  all.push_back(count_aloud("process_pool:", workers, [&] { return count_in(processes, slices); }));
+  for (const std::string& name : all.front().unreadable) fmt::print(stderr, "word_count: cannot read {}\n", name);
 
-  if (by_threads.text.total() != by_processes.text.total()) throw std::runtime_error("the two totals differ");
+  for (const outcome& one : all) {
+    if (one.text.total() != all.front().text.total()) throw std::runtime_error("the totals differ");
+  }
   if (std::fflush(stdout) != 0) throw std::runtime_error("cannot write to standard output");
-  return by_threads.unreadable.empty() && by_processes.unreadable.empty() ? 0 : 1;
+  return std::all_of(all.begin(), all.end(), [](const outcome& one) { return one.unreadable.empty(); }) ? 0 : 1;
 }
 
 }  // namespace

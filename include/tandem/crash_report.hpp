@@ -69,6 +69,7 @@ struct crash_report {
   std::string worker = {};
   pid_t pid = 0;
   unsigned attempt = 1;
+  bool quarantined = false;         // of a task in a pool: it is never run again
   std::string exception_type = {};  // of an exception that nobody caught
   std::string message = {};         // its what(), or what the library knows of the cause
   std::string standard_error = {};  // its end, if it was captured

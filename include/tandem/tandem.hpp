@@ -17,6 +17,7 @@
 #include <tandem/pipe.hpp>
 #include <tandem/pool.hpp>
 #include <tandem/process.hpp>
+#include <tandem/process_pool.hpp>
 #include <tandem/queue.hpp>
 #include <tandem/shared.hpp>
 #include <tandem/socket.hpp>

@@ -138,6 +138,7 @@ std::string crash_report::to_string() const {
   std::string text = "worker" + quoted(" ", worker) + " (pid " + std::to_string(pid) + ")" + quoted(", task ", task) +
                      " " + status.to_string();
   if (attempt > 1) text += " at attempt " + std::to_string(attempt);
+  if (quarantined) text += "; it is not run again";
   if (!exception_type.empty()) text += "; uncaught " + exception_type;
   if (!message.empty()) text += ": " + message;
   if (usage.peak_memory_bytes != 0) {
@@ -156,6 +157,7 @@ std::string crash_report::to_json() const {
   append_member(out, "task", task);
   append_member(out, "worker", worker);
   out += "\"pid\":" + std::to_string(pid) + ",\"attempt\":" + std::to_string(attempt) + ",";
+  out += quarantined ? "\"quarantined\":true," : "\"quarantined\":false,";
   append_member(out, "exception_type", exception_type);
   append_member(out, "message", message);
   append_member(out, "standard_error", standard_error);

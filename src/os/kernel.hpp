@@ -227,6 +227,7 @@ die_with_parent() noexcept;  // PR_SET_PDEATHSIG: only where the parent's forkin
 [[gnu::hot]] int lead_group() noexcept;
 int allowed_cpus() noexcept;      // in the affinity mask
 unsigned current_cpu() noexcept;  // of the calling thread; no system call where the C library knows it
+void let_others_run() noexcept;
 
 // ---- threads ------------------------------------------------------------------------------------------------------
 int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept;

@@ -281,6 +281,8 @@ unsigned current_cpu() noexcept {
   return cpu < 0 ? 0 : static_cast<unsigned>(cpu);
 }
 
+void let_others_run() noexcept { ::sched_yield(); }
+
 int allowed_cpus() noexcept {
   for (std::size_t cpus = 1024; cpus <= 1U << 20; cpus *= 2) {
     cpu_set_t* set = CPU_ALLOC(cpus);

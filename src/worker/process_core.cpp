@@ -78,7 +78,7 @@ process_core::process_core(process_start options, message call)
   if (options_.fresh_image) runtime_->require_init_in_main();
   start(call);
   if (!lost_) telling_.emplace(stops_.get_token(), told_worker{page_});
-  enlist();
+  if (!options_.unlisted) enlist();
 }
 
 void process_core::start(const message& call) {

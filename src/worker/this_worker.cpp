@@ -9,6 +9,7 @@
 
 #include "os/kernel.hpp"
 #include "worker/child_side.hpp"
+#include "worker/current_task.hpp"
 #include "worker/current_unit.hpp"
 #include "worker/task_context.hpp"
 
@@ -24,6 +25,8 @@ struct listener {
 };
 
 std::atomic<bool> listening{false};
+std::atomic<int> task_listeners{0};
+std::atomic<const worker::current_task*> running_task{nullptr};
 
 void* listen_for_stop(void* argument) {
   auto* self = static_cast<listener*>(argument);
@@ -34,9 +37,17 @@ void* listen_for_stop(void* argument) {
 
 }  // namespace
 
-int worker::stop_threads() noexcept { return listening.load(std::memory_order_acquire) ? 1 : 0; }
+int worker::stop_threads() noexcept {
+  return (listening.load(std::memory_order_acquire) ? 1 : 0) + task_listeners.load(std::memory_order_acquire);
+}
+
+void worker::add_stop_thread() noexcept { task_listeners.fetch_add(1, std::memory_order_release); }
+void worker::set_current_task(const current_task* task) noexcept {
+  running_task.store(task, std::memory_order_release);
+}
 
 std::stop_token detail::worker_stop_token() {
+  if (const auto* task = running_task.load(std::memory_order_acquire)) return task->token();
   static std::mutex starting;
   static listener* running = nullptr;
   const std::lock_guard lock(starting);
@@ -74,9 +85,21 @@ bool parent_alive() noexcept {
   return os::wait_ready(set, os::now) == 0;
 }
 
-unsigned attempt() noexcept { return worker::thread_task != nullptr ? worker::thread_task->attempt : 1; }
+// A thread that the task has started has no task of its own.
+static const worker::current_task* own_task() noexcept {
+  return worker::current_unit() == nullptr ? running_task.load(std::memory_order_acquire) : nullptr;
+}
+
+unsigned attempt() noexcept {
+  if (worker::thread_task != nullptr) return worker::thread_task->attempt;
+  const auto* task = own_task();
+  return task != nullptr ? task->attempt : 1;
+}
+
 std::optional<clock::time_point> deadline() noexcept {
-  return worker::thread_task != nullptr ? worker::thread_task->deadline : std::nullopt;
+  if (worker::thread_task != nullptr) return worker::thread_task->deadline;
+  const auto* task = own_task();
+  return task != nullptr ? task->deadline : std::nullopt;
 }
 
 std::stop_token stop_token() {

@@ -76,7 +76,8 @@ TEST(crash_reports, are_json) {
   EXPECT_EQ(
       example().to_json(),
       "{\"status\":\"signalled\",\"code\":0,\"signal\":6,\"why\":\"none\",\"task\":\"parse\",\"worker\":\"parser\","
-      "\"pid\":7,\"attempt\":2,\"exception_type\":\"std::out_of_range\",\"message\":\"no \\\"page\\\"\\u000a\\u0001 "
+      "\"pid\":7,\"attempt\":2,\"quarantined\":false,\"exception_type\":\"std::out_of_range\",\"message\":\"no "
+      "\\\"page\\\"\\u000a\\u0001 "
       "\xEF\xBF\xBD\",\"standard_error\":\"oh\",\"cpu_time_ns\":1500000000,\"peak_memory_bytes\":3145728}");
 }
 

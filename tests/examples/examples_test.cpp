@@ -65,7 +65,16 @@ TEST_F(examples, queue) {
 TEST_F(examples, pools) {
   const ran done = run({EXAMPLE_POOLS});
   EXPECT_EQ(done.code, 0) << done.err;
-  EXPECT_EQ(done.out, "49 64\n1 4 9 16 25 36 49 64 81 100 \n385\n25\nposted\n81 81\n");
+  EXPECT_EQ(done.out, "49 64\n1 4 9 16 25 36 49 64 81 100 \n385\n25\nposted\n81 81 81\n");
+}
+
+TEST_F(examples, parser) {
+  const ran done = run({EXAMPLE_PARSER});
+  EXPECT_EQ(done.code, 0) << done.err;
+  EXPECT_EQ(done.out,
+            "1 + 2 = 3\n(1 + (2 + 3)) + 4 = 10\n1 + 2) + 3: killed by signal 6 (SIGABRT: Aborted)\n"
+            "1 + two: 't' is no number\n\"1 + 2: does not end\n7 = 7\n)): killed by signal 6 (SIGABRT: Aborted)\n"
+            "20 + 22 = 42\n");
 }
 
 TEST_F(examples, asio) {
@@ -123,6 +132,8 @@ struct totals {
   long files = -1;
   long threads = -1;
   long processes = -1;
+  long thread_pool = -1;
+  long process_pool = -1;
   ran program = {};
 };
 
@@ -133,12 +144,16 @@ totals words_by_example(std::vector<std::string> arguments) {
   static const std::regex form(
       ".*: ([0-9]+) files, [0-9.]+ MB\n"
       "threads: +([0-9]+) words in [0-9.]+ s, [0-9]+ at a time\n"
-      "processes: +([0-9]+) words in [0-9.]+ s, [0-9]+ at a time\n");
+      "processes: +([0-9]+) words in [0-9.]+ s, [0-9]+ at a time\n"
+      "thread_pool: +([0-9]+) words in [0-9.]+ s, [0-9]+ at a time\n"
+      "process_pool: +([0-9]+) words in [0-9.]+ s, [0-9]+ at a time\n");
   std::smatch match;
   if (std::regex_match(found.program.out, match, form)) {
     found.files = std::stol(match[1]);
     found.threads = std::stol(match[2]);
     found.processes = std::stol(match[3]);
+    found.thread_pool = std::stol(match[4]);
+    found.process_pool = std::stol(match[5]);
   } else {
     ADD_FAILURE() << found.program.out << found.program.err;
   }
@@ -152,6 +167,8 @@ void expect_as_wc(const fs::path& directory, const std::string& workers) {
   EXPECT_EQ(found.program.err, "");
   EXPECT_EQ(found.threads, expected);
   EXPECT_EQ(found.processes, expected);
+  EXPECT_EQ(found.thread_pool, expected);
+  EXPECT_EQ(found.process_pool, expected);
 }
 
 std::string random_bytes(unsigned seed, std::size_t size, const std::string& alphabet) {
@@ -213,6 +230,8 @@ TEST_F(examples, word_count_says_which_files_it_cannot_read) {
   const long expected = words_by_wc(tree.path());
   EXPECT_EQ(found.threads, expected);
   EXPECT_EQ(found.processes, expected);
+  EXPECT_EQ(found.thread_pool, expected);
+  EXPECT_EQ(found.process_pool, expected);
   EXPECT_EQ(found.program.code, 1);
   EXPECT_EQ(found.program.err, "word_count: cannot read " + (tree.path() / "secret").string() + "\n");
 }

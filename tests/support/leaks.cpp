@@ -80,13 +80,29 @@ std::size_t descriptor_count(pid_t pid) {
   return count;
 }
 
-bool is_zombie(pid_t pid) {
+// What stands after the name in /proc/pid/stat: the state first; nothing if there is no such process.
+static std::string status_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::stringstream text;
-  text << file.rdbuf();
-  const std::size_t end = text.str().rfind(") ");
-  return end != std::string::npos && text.str()[end + 2] == 'Z';
+  std::string text;
+  std::getline(file, text, '\0');
+  const std::size_t end = text.rfind(") ");
+  return end != std::string::npos ? text.substr(end + 2) : std::string();
 }
+
+static pid_t parent_of(pid_t pid) {
+  std::istringstream text(status_of(pid));
+  char state = 0;
+  pid_t parent = 0;
+  text >> state >> parent;
+  return parent;
+}
+
+pid_t fork_server_of(pid_t worker) {
+  const pid_t server = parent_of(worker);
+  return server > 1 && parent_of(parent_of(server)) == os::own_pid() ? server : 0;
+}
+
+bool is_zombie(pid_t pid) { return status_of(pid).substr(0, 1) == "Z"; }
 
 bool exists(pid_t pid) { return fs::exists("/proc/" + std::to_string(pid)) && !is_zombie(pid); }
 

@@ -25,6 +25,8 @@ std::vector<std::string> leaks_since(const stock& before);
 /// All processes below `root`, zombies included.
 std::vector<pid_t> descendants_of(pid_t root);
 std::size_t descriptor_count(pid_t);
+/// The server that has cloned this worker of ours; 0 if it has died: orphans belong to the keeper.
+pid_t fork_server_of(pid_t worker);
 bool is_zombie(pid_t);
 bool exists(pid_t);
 bool sleeps_at_futex(pid_t);

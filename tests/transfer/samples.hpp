@@ -304,6 +304,7 @@ void for_each_of_classes(F f) {
                          "worker",
                          12,
                          2,
+                         true,
                          "type",
                          "message",
                          "standard error",

@@ -88,6 +88,9 @@ requires callable_with<F, A...>
 struct deduced<F, A...> {
   using type = result<F, A...>;
 };
+/// The same of the arguments of submit().
+template <class F, class... A>
+using task_result = typename deduced<std::decay_t<F>, std::decay_t<A>...>::type;
 
 }  // namespace detail
 }  // namespace tandem

@@ -23,7 +23,8 @@ namespace tandem {
 
 struct map_options {
   std::size_t window = 0;  // elements that were read and not yet taken; 0: 4 for each worker
-  std::size_t chunk = 0;   // elements of a task; 0: as many as make it worth while
+  // Elements of a task; 0: as many as make it worth while, and one where a task may die alone, in a process.
+  std::size_t chunk = 0;
   std::function<void(std::size_t done, std::optional<std::size_t> total)> progress = {};  // in the consumer's thread
   task_options task = {};
 };
@@ -114,12 +115,13 @@ class element_source {
 /// How many elements make a task: so many that what a task costs does not show, and no more than keep all workers busy.
 class chunk_size {
  public:
-  chunk_size(const map_options& options, unsigned workers)
+  chunk_size(const map_options& options, unsigned workers, bool dies_alone)
       : window_(options.window != 0 ? options.window : 4 * std::size_t{std::max(1U, workers)}) {
-    const bool alone = options.task.deadline > nanoseconds::zero() || options.task.retries != 0;
+    // Those are meant for each element, as is the end of a process.
+    const bool alone = dies_alone || options.task.deadline > nanoseconds::zero() || options.task.retries != 0;
     if (options.chunk != 0) {
       least_ = most_ = std::min(options.chunk, window_);
-    } else if (!alone) {  // those are meant for each element
+    } else if (!alone) {
       most_ = std::max<std::size_t>(1, window_ / (2 * std::size_t{std::max(1U, workers)}));
     }
     size_ = least_;
@@ -150,7 +152,7 @@ class chunk_flights {
       : pool_(&pool),
         call_{std::move(f)},
         source_(std::forward<Range>(range)),
-        size_(options, pool.workers()),
+        size_(options, pool.workers(), !see_this_memory(pool)),
         options_(std::move(options)) {
     total_ = source_.total();
   }
@@ -213,6 +215,13 @@ class chunk_flights {
     future<chunk_results<R>> result;
   };
 
+  static bool see_this_memory(const Pool& pool) noexcept {
+    if constexpr (Pool::memory == tasks_see::either) {
+      return pool.sees_memory();
+    } else {
+      return Pool::memory == tasks_see::this_memory;
+    }
+  }
   void submit(std::vector<Element> elements) {
     const std::size_t count = elements.size();
     try {
@@ -364,7 +373,7 @@ class pool_members {
   /// Elements are copied, or moved out of a container that is owned.
   /// Blocks: begin() and ++, until the next result is there. Threads: one. Stop: leaving early cancels what is left.
   /// Errors: none here; begin() and ++ throw what `f` or the input threw, at its position, and what submit() throws; then
-  /// the range ends. Cost: several elements make one task where they are quick.
+  /// the range ends. Cost: several elements make one task where they are quick and run in threads.
   template <class F, std::ranges::input_range R>
   auto map(F f, R&& range, map_options options = {}) {
     return make_mapped<true>(std::move(f), std::forward<R>(range), std::move(options));

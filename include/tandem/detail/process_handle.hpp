@@ -29,6 +29,7 @@ struct process_start {
   bool capture_stderr = false;
   nanoseconds stop_grace{};
   nanoseconds kill_grace{};
+  bool unlisted = false;  // active_workers() learns of it from whoever started it
 };
 
 /// What a copy of the program runs: it has this memory, so that nothing need be encoded but the result.

@@ -119,7 +119,7 @@ class TANDEM_EXPORT thread_engine {
 /// The task of a call, not yet submitted.
 template <class F, class... A>
 auto* make_thread_task(F&& f, A&&... arguments) {
-  using R = typename deduced<std::decay_t<F>, std::decay_t<A>...>::type;
+  using R = task_result<F, A...>;
   static_assert(!is_not_callable<R>,
                 "tandem: this function cannot be called with these arguments (they are decayed and passed as rvalues, "
                 "with a std::stop_token before them if the function takes one)");
@@ -128,9 +128,6 @@ auto* make_thread_task(F&& f, A&&... arguments) {
   return new thread_call_task<R, std::decay_t<F>, std::decay_t<A>...>(std::forward<F>(f),
                                                                       std::forward<A>(arguments)...);
 }
-template <class F, class... A>
-using task_result = typename deduced<std::decay_t<F>, std::decay_t<A>...>::type;
-
 template <class R>
 future<R> submit_task(const thread_engine& engine, thread_task* task, const task_options* options) {
   engine.submit(*task, options);

@@ -1,0 +1,67 @@
+#include <algorithm>
+#include <cstring>
+
+#include <tandem/detail/pool_task.hpp>
+
+#include "pool/process_pool_core.hpp"
+#include "pool/region.hpp"
+#include "transfer/exception_codec.hpp"
+
+namespace tandem::detail {
+
+process_task::process_task(task_options asked, message sent) noexcept
+    : call(std::move(sent)), request(std::move(asked)) {}
+
+bool process_task::look() noexcept {
+  const auto* word = place.load(std::memory_order_acquire);
+  // Only a hint: under the lock it is looked at again. Relaxed would do for that; the result is read under the lock.
+  if (word == nullptr || !pools::has_ended(word->load(std::memory_order_acquire))) return done();
+  if (pool->of_this_process()) pool->collect(*this);
+  return done();
+}
+
+void process_task::sleep(clock::time_point deadline) { pool->sleep(*this, deadline); }
+void process_task::arrange_telling() { pool->watch(*this); }
+bool process_task::stop(how h) { return pool->cancel(*this, h); }
+
+void process_task::set_near(std::span<const std::byte> bytes) noexcept {
+  size_ = std::min(bytes.size(), near_.size());
+  std::copy_n(bytes.begin(), size_, near_.begin());
+}
+
+void process_task::drop_result() noexcept {
+  far_ = {};
+  handles_.clear();
+  size_ = 0;
+}
+
+std::span<const std::byte> process_task::result() const noexcept {
+  return far_ ? *far_ : std::span<const std::byte>(near_).first(size_);
+}
+
+// A copy: what is decoded, nobody else can change meanwhile.
+message process_task::take_message() {
+  const std::span<const std::byte> bytes = result();
+  message taken{{bytes.begin(), bytes.end()}, std::move(handles_)};
+  drop_result();
+  return taken;
+}
+
+void process_task::finish() noexcept {
+  call = {};
+  switch (ending) {
+    case fate::value: end_with_value(); break;
+    case fate::thrown: try { error = decode_exception(take_message().bytes);
+      } catch (...) {
+        error = std::current_exception();
+      }
+      drop_result();
+      end_with_error(std::move(error));
+      break;
+    case fate::cancelled: end_as(as_cancelled); break;
+    case fate::late: end_as(as_late); break;
+    default: end_with_error(std::move(error)); break;
+  }
+}
+
+}  // namespace tandem::detail
