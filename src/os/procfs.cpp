@@ -112,7 +112,10 @@ void collect_descendants(pid_t root, std::set<pid_t>& found) {
 
 int thread_count() {
   const std::vector<pid_t> listed = threads_of(own_pid());
-  if (listed.empty()) return __libc_single_threaded ? 1 : 2;
+  if (listed.empty()) {
+    // Without /proc: unshare(2) of this grants a process of one thread what it has, and refuses it to all others.
+    return __libc_single_threaded || ::unshare(CLONE_THREAD) == 0 ? 1 : 2;
+  }
   int threads = 1;
   if (listed.size() > 1) threads = static_cast<int>(std::count_if(listed.begin(), listed.end(), is_running));
 #if defined(__SANITIZE_THREAD__)

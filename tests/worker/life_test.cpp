@@ -301,9 +301,9 @@ TEST_F(life, works_without_proc) {
   if (tandem::test::run({"unshare", "--mount", "true"}).code != 0) GTEST_SKIP() << "needs a mount namespace of its own";
   const std::string program = tandem::test::program_beside("worker_scenarios");
   const auto said = tandem::test::run({"unshare", "--mount", program, "no_proc"});
-  EXPECT_EQ(
-      said.out,
-      "value 49\nrefused: as ever\nkilled by signal 9 (SIGKILL: Killed), as this program asked\ncpus 1\nworkers 0\n")
+  EXPECT_EQ(said.out,
+            "value 49\nrefused: as ever\nkilled by signal 9 (SIGKILL: Killed), as this program asked\ncpus 1\nworkers "
+            "0\ncopy 49\n")
       << said.err;
 }
 

