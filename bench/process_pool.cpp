@@ -45,10 +45,10 @@ struct raw_slot {
     child = ::fork();
     if (child != 0) return;
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (unsigned next = 1;; next += 2) {
-      await(next);
+    for (unsigned turn = 1;; turn += 2) {
+      await(turn);
       s->out = first_word(s->in);
-      publish(next + 1);
+      publish(turn + 1);
     }
   }
   ~raw_slot() {
