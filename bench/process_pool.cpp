@@ -164,7 +164,7 @@ double window(tandem::process_pool& pool, int tasks) {
 }
 
 void measure_large(tandem::process_pool& pool, bool quick) {
-  for (const std::size_t mib : {1, 64}) {
+  for (const std::size_t mib : {std::size_t{1}, std::size_t{64}}) {
     const std::vector<std::byte> bytes(mib << 20, std::byte{1});
     std::vector<std::byte> there(bytes), back(bytes);
     std::vector<contestant> large;
