@@ -157,7 +157,8 @@ void take_over(std::string_view given) {
   const auto [after, bad_handle] = std::from_chars(comma + 1, end, handle);
   if (bad_handle != std::errc()) throw_stray_variable();
   // Not from the page, in which any worker can write.
-  if (std::string_view(after, static_cast<std::size_t>(end - after)) != "," + std::to_string(session_version))
+  std::uint32_t version = 0;
+  if (after == end || std::from_chars(after + 1, end, version).ptr != end || version != session_version)
     throw unsupported("tandem: this process was started by a program with another version of tandem: build both anew");
   if (!os::sealed_at(fd, sizeof(session_page))) throw_stray_variable();
   os::unset_variable(session_variable);
