@@ -164,6 +164,10 @@ void look_after_copies(keeper& k) {
   });
 }
 
+void watch(keeper& k, const keeper_message& said, os::message& got) {
+  if (!got.descriptors.empty()) k.copies.push_back({{said.pid, std::move(got.descriptors[0])}, said.process});
+}
+
 // A copy tells of itself; one that was made as the host was killed may have done so just now.
 void hear_of_the_last_copies(keeper& k) {
   std::array<std::byte, sizeof(keeper_message)> buffer;
@@ -171,8 +175,7 @@ void hear_of_the_last_copies(keeper& k) {
     os::message told = os::receive_now(k.control.get(), buffer);
     if (told.size <= 0) return;
     keeper_message said;
-    if (read_message(said, buffer) && said.word == keeper_word::watch && !told.descriptors.empty())
-      k.copies.push_back({{said.pid, std::move(told.descriptors[0])}, said.process});
+    if (read_message(said, buffer) && said.word == keeper_word::watch) watch(k, said, told);
   }
 }
 
@@ -189,7 +192,7 @@ bool serve_host(keeper& k) {
   keeper_message said;
   if (!read_message(said, buffer)) return true;
   if (said.word == keeper_word::watch) {
-    if (!asked.descriptors.empty()) k.copies.push_back({{said.pid, std::move(asked.descriptors[0])}, said.process});
+    watch(k, said, asked);
     return true;
   }
   reap_children(k);
