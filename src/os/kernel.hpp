@@ -126,7 +126,8 @@ struct message {
   pid_t sender = 0;
   uid_t sender_user = 0;
 };
-/// Sends one message, whole. -EPIPE if the peer is gone; no SIGPIPE.
+/// Sends one message, whole. -EPIPE if the peer is gone; no SIGPIPE. -ETOOMANYREFS: this user has as many descriptors on
+/// their way through sockets as RLIMIT_NOFILE allows, and that did not fall within 32 ms.
 int send(int fd, std::initializer_list<std::span<const std::byte>> parts,
          std::span<const int> descriptors = {}) noexcept;
 message receive(int fd, std::span<std::byte> buffer) noexcept;

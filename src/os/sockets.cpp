@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <new>
 
 #include "os/faults.hpp"
@@ -94,10 +95,16 @@ int send_with(int flags, int fd, std::initializer_list<std::span<const std::byte
     first->cmsg_len = CMSG_LEN(descriptors.size_bytes());
     std::memcpy(CMSG_DATA(first), descriptors.data(), descriptors.size_bytes());
   }
-  ssize_t sent = 0;
-  do sent = ::sendmsg(fd, &header, MSG_NOSIGNAL | flags);
-  while (sent < 0 && errno == EINTR);
-  return sent < 0 ? -errno : 0;
+  // The kernel counts what a user has on its way through sockets, and another process of the same user may have much.
+  constexpr long longest_wait_ns = 16'000'000;  // 32 ms in all
+  for (long wait_ns = 16'000;;) {
+    if (::sendmsg(fd, &header, MSG_NOSIGNAL | flags) >= 0) return 0;
+    if (errno == EINTR) continue;
+    if (errno != ETOOMANYREFS || wait_ns > longest_wait_ns) return -errno;
+    const timespec wait{0, wait_ns};
+    ::nanosleep(&wait, nullptr);
+    wait_ns *= 2;
+  }
 }
 
 }  // namespace

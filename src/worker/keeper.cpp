@@ -52,8 +52,10 @@ void cover_descriptors(const keeper& k) {
 
 void say(const keeper& k, const keeper_message& message, std::span<const std::byte> rest = {},
          std::span<const int> fds = {}) {
+  const int failed = os::send_now(k.control.get(), {bytes_of(message), rest}, fds);
+  if (failed == -ETOOMANYREFS) os::throw_failed("sendmsg", -failed);
   // If it cannot be said, our end says it: the host waits for an answer.
-  if (os::send_now(k.control.get(), {bytes_of(message), rest}, fds) < 0) os::shut_down(k.control.get());
+  if (failed < 0) os::shut_down(k.control.get());
 }
 
 void say_failed(const keeper& k, const resource_exhausted& failed) {

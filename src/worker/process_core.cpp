@@ -102,6 +102,11 @@ void process_core::start(const message& call) {
   os::throw_failed(std::string(worker::get_text(said.operation)).c_str(), said.error, "no process was started");
 }
 
+[[noreturn]] static void throw_without_descriptor(const worker::reply& said, const std::string& of_what) {
+  if (said.unsent != 0) os::throw_failed("sendmsg", said.unsent);
+  os::throw_failed("recvmsg", said.error != 0 ? said.error : EMFILE, "no descriptor was free for " + of_what);
+}
+
 // All but those that go with the start itself. False if the server is gone.
 bool process_core::send_handles(std::span<const file_descriptor>& handles) {
   worker::request asked{worker::request_kind::handles, slot_, worker::bit(worker::start_flag::first_handles), 0};
@@ -172,7 +177,7 @@ bool process_core::try_start(std::span<const std::byte> body, int memfd, std::sp
   if (answer.descriptors.empty() || !answer.descriptors[0]) {
     link_->ask({worker::request_kind::abandon, slot_});
     runtime_->slots().give_back(slot_, true);
-    os::throw_failed("recvmsg", EMFILE, "no descriptor is free for the pidfd of a new process; it was ended again");
+    throw_without_descriptor(answer.said, "the pidfd of a new process, which was ended again");
   }
   pidfd_ = std::move(answer.descriptors[0]);
   if (runtime_->has_namespace()) pid_ = os::pid_behind(pidfd_.get());
@@ -321,10 +326,8 @@ void process_core::fetch_result(worker::server_link::answer answer) {
     if (!first) answer = link_->ask({worker::request_kind::fetch, slot_});
     if (answer.how != worker::server_link::outcome::answered)
       throw tandem::error("tandem: the fork server died with the rest of the result of " + name_);
-    if (answer.said.error != 0 || answer.descriptor_lost || answer.descriptors.empty()) {
-      const int error = answer.said.error != 0 ? answer.said.error : EMFILE;
-      os::throw_failed("recvmsg", error, "no descriptor was free for the result of " + name_);
-    }
+    if (answer.said.error != 0 || answer.descriptor_lost || answer.descriptors.empty())
+      throw_without_descriptor(answer.said, "the result of " + name_);
     auto handles = answer.descriptors.begin();
     if (first) read_result(*handles++);
     result_.handles.insert(result_.handles.end(), std::make_move_iterator(handles),

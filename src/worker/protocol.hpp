@@ -50,6 +50,7 @@ struct reply {
   std::array<char, 60> operation = {};  // the system call that failed
   std::int32_t pid = 0;                 // of start; with it comes the pidfd
   std::uint32_t more = 0;               // of fetch: handles that did not go into this message
+  std::int32_t unsent = 0;              // an errno: what should have come with it could not be sent
 };
 constexpr std::size_t kept_error_bytes = 4096;  // of a worker's standard error
 

@@ -208,11 +208,14 @@ slot_page* server::map_page(const client& c, std::uint32_t slot) {
   return mapped;
 }
 
-void send_reply(const client& c, const reply& r, std::span<const int> fds = {}, std::string_view text = {}) {
+void send_reply(const client& c, reply r, std::span<const int> fds = {}, std::string_view text = {}) {
   // A client that cannot be answered must not wait: its socket says that it is served no more, to both of us.
-  if (os::send_now(c.socket.get(), {bytes_of(r), std::as_bytes(std::span(text))}, fds) < 0) {
-    os::shut_down(c.socket.get());
+  int failed = os::send_now(c.socket.get(), {bytes_of(r), std::as_bytes(std::span(text))}, fds);
+  if (failed == -ETOOMANYREFS) {
+    r.unsent = -failed;
+    failed = os::send_now(c.socket.get(), {bytes_of(r)});
   }
+  if (failed < 0) os::shut_down(c.socket.get());
 }
 
 void send_failure(const client& c, std::string_view operation, int error) {

@@ -1,4 +1,5 @@
 // Workers that do what no worker should: each costs itself, and nobody else.
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,6 +57,10 @@ TEST_F(hostile_workers, a_worker_that_shuts_everything_down_harms_nobody) {
 TEST_F(hostile_workers, one_that_sends_without_end_holds_up_nobody) {
   tandem::process flood([] {
     using namespace tandem::worker;
+    rlimit limit{};  // what is on its way is counted for each user: the other half is for the other tests
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur /= 2;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
     std::array<int, 250> many{};
     const door_message message{door_kind::handles};
     for (;;) tandem::os::send(this_process()->door, {bytes_of(message)}, many);

@@ -154,6 +154,12 @@ TEST_F(life, rights_that_were_given_up_stay_given_up) {
   EXPECT_THAT(out, testing::EndsWith("killed\n"));
 }
 
+TEST_F(life, descriptors_that_cannot_be_sent_are_an_error) {
+  const std::string refused = "refused: sendmsg: Too many references.*raise the limit\n";
+  EXPECT_THAT(scenario("descriptors_on_their_way").out,
+              testing::MatchesRegex(refused + "value 49\n" + refused + "value 49\n"));
+}
+
 TEST_F(life, a_limit_of_file_size_is_an_error) {
   const std::string out = scenario("small_files").out;
   EXPECT_THAT(out, HasSubstr("File too large"));
