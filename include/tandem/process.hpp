@@ -69,11 +69,12 @@ class process {
   /// transferable function object. Descriptors among the arguments are duplicated for it.
   /// Blocks: until the process exists. Fork: by the fork server; see init(). Errors: not_initialised, for
   /// start_method::spawn also if main did not call init(); unsupported (as init()); resource_exhausted (which system
-  /// call, which errno: nothing was started); std::system_error if `cwd` is no directory; std::invalid_argument for a
-  /// name or a variable that cannot be, or a null function; std::length_error if the arguments nest too deeply;
-  /// tandem::error if the function has no name by which the process would find it (docs/functions.md), or the fork
-  /// server died three times meanwhile; what copying or encoding throws. Cost: one fork of a small process, two system
-  /// calls here; arguments over 4 KiB travel in shared memory; spawn: an execve and what main does before init().
+  /// call, which errno: nothing was started); std::system_error (which errno) if `cwd` is no directory, and from get()
+  /// if it cannot be entered; std::invalid_argument for a name or a variable that cannot be, or a null function;
+  /// std::length_error if the arguments nest too deeply; tandem::error if the function has no name by which the process
+  /// would find it (docs/functions.md), or the fork server died three times meanwhile; what copying or encoding throws.
+  /// Cost: one fork of a small process, two system calls here; arguments over 4 KiB travel in shared memory; spawn: an
+  /// execve and what main does before init().
   /// Needs: Linux 5.4.
   template <class F, class... A>
   requires(!std::same_as<std::decay_t<F>, process> && !unit_options<std::decay_t<F>>) explicit process(F&& f,

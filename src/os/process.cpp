@@ -28,9 +28,10 @@ namespace tandem::os {
 void throw_failed(const char* operation, int error, const std::string& advice) {
   throw_if_missing(operation, error);
   if (error == ETOOMANYREFS && advice.empty())
-    throw_failed(operation, error,
-                 "this user has as many descriptors on their way through sockets as `ulimit -n` allows: receive some of "
-                 "them, or raise the limit");
+    throw_failed(
+        operation, error,
+        "this user has as many descriptors on their way through sockets as `ulimit -n` allows: receive some of "
+        "them, or raise the limit");
   throw resource_exhausted(operation, std::error_code(error, std::generic_category()), advice);
 }
 

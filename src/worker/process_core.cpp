@@ -55,16 +55,18 @@ void process_core::prepare() {
   for (const auto& [variable, value] : options_.environment) {
     if (variable.empty() || variable.find_first_of(std::string_view("=\0", 2)) != std::string::npos ||
         value.find('\0') != std::string::npos) {
-      throw std::invalid_argument("tandem: \"" + variable +
-                                  "\" cannot be set in an environment: a name is not empty, without = and zero bytes");
+      throw std::invalid_argument(
+          "tandem: \"" + variable +
+          "\" cannot be set in an environment: a name is not empty, without = and zero bytes, and a value "
+          "is without zero bytes");
     }
   }
   if (!options_.cwd.empty()) {
-    options_.cwd = std::filesystem::absolute(options_.cwd);
-    if (!std::filesystem::is_directory(options_.cwd)) {
-      throw std::system_error(std::make_error_code(std::errc::not_a_directory),
-                              "tandem: the directory to run in, " + options_.cwd.string());
-    }
+    std::error_code failed;
+    options_.cwd = std::filesystem::absolute(options_.cwd, failed);
+    if (!failed && !std::filesystem::is_directory(options_.cwd, failed) && !failed)
+      failed = std::make_error_code(std::errc::not_a_directory);
+    if (failed) worker::throw_no_directory(failed, options_.cwd.string());
   }
   since_ = clock::now();
 }

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
-#include <system_error>
 
 #include <tandem/detail/transfer_callable.hpp>
 #include <tandem/init.hpp>
@@ -101,9 +100,12 @@ void change_surroundings(const worker_setup& setup) {
   for (const auto& [name, value] : setup.environment)
     os::check(os::set_variable(name.c_str(), value.c_str()), "setenv");
   if (setup.cwd.empty()) return;
-  if (const int failed = os::change_directory(setup.cwd.c_str())) {
-    os::throw_failed("chdir", -failed, "the directory to run in was to be " + setup.cwd);
-  }
+  if (const int failed = os::change_directory(setup.cwd.c_str()))
+    throw_no_directory(std::error_code(-failed, std::generic_category()), setup.cwd);
+}
+
+void throw_no_directory(std::error_code failed, const std::string& directory) {
+  throw std::system_error(failed, "tandem: the directory to run in, " + directory);
 }
 
 }  // namespace worker

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace tandem::worker {
@@ -34,8 +35,10 @@ std::vector<std::byte> read_memfd(int memfd);
 /// Errors: decode_error; tandem::error for a function that is not in this program.
 worker_setup read_setup(std::span<const std::byte>);
 
-/// Environment and directory, of this process. Errors: resource_exhausted.
+/// Environment and directory, of this process. Errors: resource_exhausted; std::system_error if the directory cannot be
+/// entered.
 void change_surroundings(const worker_setup&);
+[[noreturn]] void throw_no_directory(std::error_code, const std::string& directory);
 
 /// What on_worker_start() was given so far.
 std::vector<void (*)()> start_functions();

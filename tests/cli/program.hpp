@@ -13,7 +13,7 @@ namespace tandem::test {
 
 class cli : public testing::Test {
  private:
-  watchdog watchdog_{50};
+  watchdog watchdog_{230};  // hosts of 1 GiB are made, and the first touch of that may take ten seconds
 };
 
 ran tandem_with(std::vector<std::string> arguments);

@@ -265,6 +265,11 @@ void for_each_of_wrappers(F f) {
   f(std::chrono::duration<double>(0.5));
   f(std::chrono::system_clock::time_point(123456789s));
   f(std::chrono::year_month_day(std::chrono::year(2024), std::chrono::month(2), std::chrono::day(29)));
+  f(std::chrono::year(2024) / 2);
+  f(std::chrono::year(2024) / 2 / std::chrono::last);
+  f(std::chrono::year(2024) / 2 / std::chrono::Sunday[4]);
+  f(std::chrono::year(2024) / 2 / std::chrono::Sunday[std::chrono::last]);
+  f(std::chrono::February / std::chrono::Sunday[4]);
   f(std::filesystem::path());
   f(std::filesystem::path("/usr/lib/../share/x.txt"));
   f(std::unique_ptr<int>());

@@ -25,22 +25,12 @@
 #include <tandem/tandem.hpp>
 
 #include "os/kernel.hpp"
+#include "scenarios.hpp"
 #include "support/leaks.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
-
-void say(const std::string& line) {
-  const std::string text = line + "\n";
-  static_cast<void>(!::write(STDOUT_FILENO, text.data(), text.size()));
-}
-
-int square(int n) { return n * n; }
-
-[[noreturn]] void wait_for_ever() {
-  for (;;) ::pause();
-}
 
 // A daemon below the worker: a session of its own, forked twice.
 void leave_a_daemon() {
@@ -51,18 +41,6 @@ void leave_a_daemon() {
   }
   ::wait(nullptr);
 }
-
-template <class E>
-void expect_error(const std::function<void()>& action) {
-  try {
-    action();
-    say("nothing was thrown");
-  } catch (const E& e) {
-    say(std::string("refused: ") + e.what());
-  }
-}
-
-void run_one() { say("value " + std::to_string(tandem::process(square, 7).get())); }
 
 // ---- start-up -----------------------------------------------------------------------------------------------------
 
@@ -300,60 +278,6 @@ void rights_given_up() {
   }
 }
 
-// The kernel counts what a user has on its way through sockets, and refuses more than the limit of descriptors.
-void descriptors_on_their_way() {
-  constexpr unsigned nobody_else = 64321;
-  if (::geteuid() == 0 && (::setgid(nobody_else) != 0 || ::setuid(nobody_else) != 0)) return say("cannot become a user");
-  constexpr std::size_t at_once = 200;
-  constexpr int lots = 3;
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max = at_once * (lots - 1);
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-  tandem::init();
-  const std::vector<int> many(at_once, 0);
-  std::array<tandem::file_descriptor, 2> box;
-  const auto fill = [&] {
-    tandem::os::check(tandem::os::socket_pair(box), "socketpair");
-    const std::byte mark{};
-    for (int i = 0; i < lots; ++i) tandem::os::check(tandem::os::send(box[0].get(), {std::span(&mark, 1)}, many), "sendmsg");
-  };
-  fill();
-  expect_error<tandem::resource_exhausted>([] { tandem::process(square, 5).get(); });
-  box = {};
-  run_one();
-  ::kill(tandem::os::children_of(tandem::os::children_of(::getpid()).at(0)).at(0), SIGKILL);
-  fill();
-  expect_error<tandem::resource_exhausted>([] { tandem::process(square, 5).get(); });
-  box = {};
-  run_one();
-}
-
-void small_files() {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_FSIZE, &limit);
-  limit.rlim_cur = 1 << 20;
-  ::setrlimit(RLIMIT_FSIZE, &limit);
-  expect_error<tandem::resource_exhausted>([] { tandem::init(); });
-  limit.rlim_cur = RLIM_INFINITY;
-  ::setrlimit(RLIMIT_FSIZE, &limit);
-  tandem::init();
-  limit.rlim_cur = 1 << 20;
-  ::setrlimit(RLIMIT_FSIZE, &limit);
-  expect_error<tandem::resource_exhausted>(
-      [] { tandem::process([](const std::string& s) { return s.size(); }, std::string(3 << 20, 'x')).get(); });
-  expect_error<tandem::resource_exhausted>([] {
-    tandem::process([] {
-      rlimit own{};
-      ::getrlimit(RLIMIT_FSIZE, &own);
-      own.rlim_cur = 1 << 20;
-      ::setrlimit(RLIMIT_FSIZE, &own);
-      return std::string(3 << 20, 'x');
-    }).get();
-  });
-  say("value " + std::to_string(tandem::process(square, 7).get()));
-}
-
 void wide_output() {
   std::ios::sync_with_stdio(false);
   std::clog << "log of the program ";
@@ -588,7 +512,7 @@ const std::map<std::string, void (*)()> scenarios = {
     {"fresh_that_stops_before_init", fresh_that_stops_before_init},
     {"rights_given_up", rights_given_up},
     {"descriptors_on_their_way", descriptors_on_their_way},
-      {"small_files", small_files},
+    {"small_files", small_files},
     {"wide_output", wide_output},
     {"own_streams", own_streams},
     {"family_returns", family_returns},

@@ -350,8 +350,25 @@ TYPED_TEST(surroundings, that_cannot_be_are_refused) {
     change(options);
     return process(options, [] {});
   };
-  EXPECT_THROW(start([](auto& o) { o.cwd = "/no such directory"; }), std::system_error);
-  EXPECT_THROW(start([](auto& o) { o.cwd = "/etc/passwd"; }), std::system_error);
+  const auto refused_directory = [&start](const std::filesystem::path& path) {
+    try {
+      start([&path](auto& o) { o.cwd = path; }).get();
+    } catch (const std::system_error& e) {
+      EXPECT_THAT(e.what(), testing::HasSubstr(path.string()));
+      return e.code();
+    }
+    return std::error_code();
+  };
+  EXPECT_EQ(refused_directory("/no such directory"), std::errc::no_such_file_or_directory);
+  EXPECT_EQ(refused_directory("/etc/passwd"), std::errc::not_a_directory);
+  if (::geteuid() != 0) {  // root enters all of them
+    const std::filesystem::path locked =
+        std::filesystem::temp_directory_path() / ("locked" + std::to_string(::getpid()));
+    std::filesystem::create_directory(locked);
+    std::filesystem::permissions(locked, std::filesystem::perms::none);
+    EXPECT_EQ(refused_directory(locked), std::errc::permission_denied);
+    std::filesystem::remove(locked);
+  }
   EXPECT_THROW(start([](auto& o) { o.environment = {{"", "x"}}; }), std::invalid_argument);
   EXPECT_THROW(start([](auto& o) { o.environment = {{"A=B", "x"}}; }), std::invalid_argument);
   EXPECT_THROW(start([](auto& o) { o.environment = {{"A", std::string("x\0y", 3)}}; }), std::invalid_argument);

@@ -152,6 +152,44 @@ struct codec<kind::time_point> {
   }
 };
 
+template <>
+struct codec<kind::calendar> {
+  template <class T>
+  static auto rest(const T& date) {  // what stands beside the year: a month, or a day of one
+    if constexpr (requires { date.weekday_indexed(); }) {
+      return std::pair(date.month(), date.weekday_indexed());
+    } else if constexpr (requires { date.weekday_last(); }) {
+      return std::pair(date.month(), date.weekday_last());
+    } else if constexpr (requires { date.month_day_last(); }) {
+      return date.month_day_last();
+    } else {
+      return date.month();
+    }
+  }
+  template <class T>
+  using year_of = decltype(std::declval<const T&>().year());
+  template <class T>
+  using rest_of = decltype(rest(std::declval<const T&>()));
+
+  template <class T>
+  static constexpr std::size_t smallest_size = smallest<year_of<T>>() + smallest<rest_of<T>>();
+  template <class T>
+  static void write(writer& w, const T& date) {
+    write_value(w, date.year());
+    write_value(w, rest(date));
+  }
+  template <class T>
+  static T read(reader& r) {
+    const auto year = read_value<year_of<T>>(r);
+    const auto beside = read_value<rest_of<T>>(r);
+    if constexpr (requires { T(year, beside); }) {
+      return T(year, beside);
+    } else {
+      return T(year, beside.first, beside.second);
+    }
+  }
+};
+
 // ---- values of fixed shape ----
 
 template <>

@@ -43,6 +43,7 @@ enum class kind {
   variant,
   duration,
   time_point,
+  calendar,  // of <chrono>, those with padding
   path,
   unique_ptr,
   aggregate,
@@ -193,9 +194,15 @@ consteval verdict judge_std(std::string_view name) {
   if (name == "chrono::duration") return kind::duration;
   if (name == "chrono::time_point") return kind::time_point;
   if (name.starts_with("filesystem::") && name.ends_with("path")) return kind::path;
-  if (name.starts_with("chrono::") && sizeof(T) <= 4 && std::is_trivially_copyable_v<T> &&
-      std::has_unique_object_representations_v<T>) {
-    return kind::memory;  // day, month, year, year_month_day: small numbers, which ok() checks
+  if (name.starts_with("chrono::") && sizeof(T) <= 8 && std::is_trivially_copyable_v<T>) {
+    // day, month, year, year_month_day: small numbers, which ok() checks
+    if constexpr (std::has_unique_object_representations_v<T>) return kind::memory;
+    if constexpr (requires(const T& date) {
+                    date.year();
+                    date.month();
+                  }) {
+      return kind::calendar;
+    }
   }
   return refusal_of_std(name);
 }
