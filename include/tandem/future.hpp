@@ -55,7 +55,7 @@ T take_value(future_state& state) {
     }
   }
   if constexpr (!std::is_void_v<T> && transferable<std::remove_const_t<T>>) {
-    message encoded = state.take_message();
+    lent_message encoded = state.lend_message(reads_once<std::remove_const_t<T>>);
     reader in = make_reader(encoded.bytes, encoded.handles);
     auto value = read_value<std::remove_const_t<T>>(in);
     finish(in);

@@ -73,6 +73,9 @@ class writer {
  private:
   friend struct detail::wire;
   std::vector<std::byte> bytes_;  // what no longer fits into stage_
+  detail::block_store* store_ = nullptr;  // where a large value goes instead
+  std::span<std::byte> outside_;          // what it gave
+  std::size_t outside_size_ = 0;          // so much of it is used
   std::vector<file_descriptor> handles_;
   std::size_t charge_ = 0;  // what decoding will allocate, by the same sums as there
   unsigned depth_ = 0;

@@ -202,6 +202,14 @@ void unmap(void* address, std::size_t bytes) noexcept {
   if (address != nullptr) ::munmap(address, bytes);
 }
 
+void advise_huge(void* address, std::size_t bytes) noexcept {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(address) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<std::uintptr_t>(address) + bytes) / page * page;
+  // SAFETY: whole pages within what was given; the advice changes nothing of what they hold.
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+}
+
 void touch_as_huge(void* address, std::size_t bytes) noexcept {
 #if !defined(MADV_POPULATE_WRITE)
   constexpr int MADV_POPULATE_WRITE = 23;  // Linux 5.14, glibc 2.35

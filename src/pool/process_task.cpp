@@ -39,19 +39,25 @@ std::span<const std::byte> process_task::result() const noexcept {
   return far_ ? *far_ : std::span<const std::byte>(near_).first(size_);
 }
 
-// A copy: what is decoded, nobody else can change meanwhile.
-message process_task::take_message() {
-  const std::span<const std::byte> bytes = result();
-  message taken{{bytes.begin(), bytes.end()}, std::move(handles_)};
+lent_message process_task::lend_message(bool reads_once) {
+  lent_message lent{result(), std::move(handles_)};
+  if (far_ && reads_once) {
+    lent.lender = std::move(far_);
+  } else if (far_) {  // what is decoded, nobody else can change meanwhile
+    lent.copy.reserve(lent.bytes.size());
+    wire::will_fill(lent.copy.data(), lent.bytes.size());
+    lent.copy.assign(lent.bytes.begin(), lent.bytes.end());
+    lent.bytes = lent.copy;
+  }
   drop_result();
-  return taken;
+  return lent;
 }
 
 void process_task::finish() noexcept {
   call = {};
   switch (ending) {
     case fate::value: end_with_value(); break;
-    case fate::thrown: try { error = decode_exception(take_message().bytes);
+    case fate::thrown: try { error = decode_exception(lend_message(false).bytes);
       } catch (...) {
         error = std::current_exception();
       }

@@ -98,10 +98,11 @@ struct early_handles {
   bool lost = false;  // some could not be received
 };
 
-class task_server {
+class task_server final : public detail::block_store {
  public:
   task_server(region& r, int socket) noexcept : region_(r), socket_(socket), ticket_(r.first_ticket) {}
   void run();
+  std::span<std::byte> grow(std::size_t bytes, std::span<const std::byte> kept) override;
 
  private:
   bool look(slot& s);
@@ -112,7 +113,8 @@ class task_server {
   std::span<const std::byte> gather(slot& s, std::vector<file_descriptor>& handles);
   void receive();
   void put_out(slot& s, std::span<const std::byte> bytes, std::span<const file_descriptor> handles);
-  std::uint32_t write_segment(std::span<const std::byte> bytes);
+  segment& segment_for(std::size_t bytes, std::span<const std::byte> begins);
+  std::uint32_t hand_over(segment& s);
   void send(const parcel& p, std::span<const int> descriptors);
   void publish(slot& s, step how) noexcept;
   void publish_exception(slot& s, const std::exception_ptr&) noexcept;
@@ -125,6 +127,7 @@ class task_server {
   bool is_behind_ = false;  // something that the program has sent could not be had
   std::map<std::uint32_t, segment> in_;
   std::array<segment, most_out_segments> out_;
+  segment single_;  // for one result: there is no room to keep it
   std::uint32_t single_segments_ = most_out_segments;
   std::deque<early_handles> early_;
 };
@@ -265,6 +268,7 @@ void task_server::execute(slot& s) {
   worker::set_current_task(&task);
   try {
     writer out;
+    detail::wire::store_large_in(out, *this);
     {
       detail::message far;
       call(s, far, out);
@@ -308,7 +312,10 @@ void task_server::put_out(slot& s, std::span<const std::byte> bytes, std::span<c
   if (bytes.size() <= s.out.size()) {
     std::copy(bytes.begin(), bytes.end(), s.out.begin());
   } else {
-    s.out_segment = write_segment(bytes);
+    const auto is_there = [bytes](const segment& one) { return one && one.bytes().data() == bytes.data(); };
+    segment* to = is_there(single_) ? &single_ : std::find_if(out_.begin(), out_.end(), is_there);
+    if (to == out_.end()) to = &segment_for(bytes.size(), bytes);
+    s.out_segment = hand_over(*to);
   }
   for (; !handles.empty(); handles = handles.subspan(std::min(handles.size(), worker::most_handles_at_once))) {
     std::vector<int> now;
@@ -320,39 +327,50 @@ void task_server::put_out(slot& s, std::span<const std::byte> bytes, std::span<c
   }
 }
 
-// Its number, from 1. One that the program does not need any more, the smallest that is large enough; else a new one, which
-// is kept if there is room for it.
-std::uint32_t task_server::write_segment(std::span<const std::byte> bytes) {
+// One that the program does not need any more, the smallest that is large enough; else a new one, which is kept if there is
+// room for it. It begins with what `begins` says, which may lie in the one that is given up for it.
+segment& task_server::segment_for(std::size_t bytes, std::span<const std::byte> begins) {
   segment* best = nullptr;
   segment* spare = nullptr;
   std::size_t kept = 0;
   for (std::size_t i = 0; i < out_.size(); ++i) {
     kept += out_[i].size();
     if (region_.out_segment_used[i].load(std::memory_order_acquire) != 0) continue;
-    if (out_[i].size() < bytes.size()) {
+    if (out_[i].size() < bytes) {
       if (spare == nullptr || out_[i].size() < spare->size()) spare = &out_[i];
     } else if (best == nullptr || out_[i].size() < best->size()) {
       best = &out_[i];
     }
   }
-  const auto index_of = [&](const segment* s) { return static_cast<std::uint32_t>(s - out_.data()); };
-  if (best == nullptr) {
-    segment made(segment_bytes(bytes.size()));
-    const bool keeps = spare != nullptr && kept - spare->size() + made.size() <= most_kept_bytes;
-    const std::uint32_t number = keeps ? index_of(spare) + 1 : ++single_segments_;
-    const int sent = made.descriptor();
-    send({parcel_kind::segment, number, ticket_, made.size()}, std::span(&sent, 1));
-    made.close_descriptor();
-    if (!keeps) {
-      std::copy(bytes.begin(), bytes.end(), made.bytes().begin());
-      return number;
-    }
-    *spare = std::move(made);
-    best = spare;
+  if (best != nullptr) {
+    std::copy(begins.begin(), begins.end(), best->bytes().begin());
+    return *best;
   }
-  std::copy(bytes.begin(), bytes.end(), best->bytes().begin());
-  region_.out_segment_used[index_of(best)].store(1, std::memory_order_release);
-  return index_of(best) + 1;
+  segment made(segment_bytes(bytes));
+  std::copy(begins.begin(), begins.end(), made.bytes().begin());
+  const bool keeps = spare != nullptr && kept - spare->size() + made.size() <= most_kept_bytes;
+  return (keeps ? *spare : single_) = std::move(made);
+}
+
+std::span<std::byte> task_server::grow(std::size_t bytes, std::span<const std::byte> kept) {
+  return segment_for(bytes, kept).bytes();
+}
+
+// Its number, from 1: the program has it now.
+std::uint32_t task_server::hand_over(segment& s) {
+  const bool keeps = &s != &single_;
+  const std::uint32_t number = keeps ? static_cast<std::uint32_t>(&s - out_.data()) + 1 : ++single_segments_;
+  if (s.descriptor() >= 0) {
+    const int sent = s.descriptor();
+    send({parcel_kind::segment, number, ticket_, s.size()}, std::span(&sent, 1));
+    s.close_descriptor();
+  }
+  if (keeps) {
+    region_.out_segment_used[number - 1].store(1, std::memory_order_release);
+  } else {
+    single_ = {};
+  }
+  return number;
 }
 
 void task_server::publish(slot& s, step how) noexcept {

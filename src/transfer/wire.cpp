@@ -1,7 +1,12 @@
+#include <algorithm>
+#include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include <tandem/transfer.hpp>
+
+#include "os/kernel.hpp"
 
 namespace tandem::detail {
 
@@ -12,17 +17,44 @@ std::string at(std::size_t offset) { return " at byte " + std::to_string(offset)
 }  // namespace
 
 void wire::append_block(writer& w, const void* from, std::size_t size) {
+  if (w.store_ != nullptr && (!w.outside_.empty() || w.bytes_.size() + w.staged_ + size >= large_block))
+    return append_outside(w, from, size);
   const auto* bytes = static_cast<const std::byte*>(from);
   if (w.bytes_.capacity() < w.bytes_.size() + w.staged_ + size) {
     // At least twice as much, and one block of any size in one step.
     const std::size_t twice = 2 * w.bytes_.capacity();
     const std::size_t needed = w.bytes_.size() + w.staged_ + size;
     w.bytes_.reserve(needed > twice ? needed : twice);
+    will_fill(w.bytes_.data(), w.bytes_.capacity());
   }
   w.bytes_.insert(w.bytes_.end(), w.stage_, w.stage_ + w.staged_);
   w.staged_ = 0;
   w.bytes_.insert(w.bytes_.end(), bytes, bytes + size);
 }
+
+void wire::append_outside(writer& w, const void* from, std::size_t size) {
+  const bool is_first = w.outside_.empty();
+  const std::span<const std::byte> kept =
+      is_first ? std::span<const std::byte>(w.bytes_) : w.outside_.first(w.outside_size_);
+  const std::size_t needed = kept.size() + w.staged_ + size;
+  if (needed > w.outside_.size()) w.outside_ = w.store_->grow(std::max(needed, 2 * w.outside_.size()), kept);
+  if (is_first) {
+    w.outside_size_ = kept.size();
+    w.bytes_ = {};
+  }
+  std::memcpy(w.outside_.data() + w.outside_size_, w.stage_, w.staged_);
+  w.outside_size_ += std::exchange(w.staged_, 0U);
+  if (size == 0) return;
+  std::byte* const to = w.outside_.data() + w.outside_size_;
+  if (from != nullptr) {
+    std::memcpy(to, from, size);
+  } else {
+    std::memset(to, 0, size);
+  }
+  w.outside_size_ += size;
+}
+
+void wire::prepare_block(void* memory, std::size_t size) noexcept { os::advise_huge(memory, size); }
 
 std::size_t wire::padded_size(std::size_t charge, std::size_t size) noexcept {
   if (charge <= free_budget) return size;
@@ -31,8 +63,12 @@ std::size_t wire::padded_size(std::size_t charge, std::size_t size) noexcept {
 }
 
 [[gnu::hot]] std::span<const std::byte> wire::finished(writer& w) {
-  const std::size_t size = w.bytes_.size() + w.staged_;
+  const std::size_t size = (w.outside_.empty() ? w.bytes_.size() : w.outside_size_) + w.staged_;
   const std::size_t padded = padded_size(w.charge_, size);
+  if (!w.outside_.empty() || (w.store_ != nullptr && padded >= large_block)) {
+    append_outside(w, nullptr, padded - size);
+    return w.outside_.first(w.outside_size_);
+  }
   if (padded == size && w.bytes_.empty()) return {w.stage_, w.staged_};
   if (w.staged_ != 0) append_block(w, nullptr, 0);
   if (padded != size) w.bytes_.resize(padded);

@@ -46,6 +46,14 @@ class event_watcher;
 
 enum class how { softly, hard };
 
+/// An encoded value, and what holds its bytes.
+struct lent_message {
+  std::span<const std::byte> bytes = {};
+  std::vector<file_descriptor> handles = {};
+  std::vector<std::byte> copy = {};
+  std::shared_ptr<const void> lender = {};
+};
+
 class TANDEM_EXPORT future_state {
  public:
   // The word. One of the endings, once there is one; beside it, and before it, marks.
@@ -84,9 +92,11 @@ class TANDEM_EXPORT future_state {
   /// The same as an exception; null for a value.
   std::exception_ptr failure() const;
   /// Where the value is, of the type that the future has (of a reference: a pointer; of void: anything that is not
-  /// null); nullptr: it is encoded, and message() gives it, once. Once done with a value.
+  /// null); nullptr: it is encoded, and lend_message() gives it, once. Once done with a value.
   virtual void* value() noexcept { return nullptr; }
-  virtual message take_message() { return {}; }
+  /// Its bytes; they stay as long as the state and what is returned here. `reads_once`: whoever decodes them reads each
+  /// byte once, so that a process that writes there meanwhile does no harm; else they are a copy.
+  virtual lent_message lend_message([[maybe_unused]] bool reads_once) { return {}; }
 
   /// Tells it, at once if the task has ended. Errors: what the backend's arrange_telling() throws.
   void add_watcher(future_watcher&);

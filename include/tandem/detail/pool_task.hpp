@@ -37,7 +37,7 @@ class TANDEM_EXPORT process_task final : public future_state {
   void sleep(clock::time_point deadline) override;
   void arrange_telling() override;
   bool stop(how) override;
-  message take_message() override;
+  lent_message lend_message(bool reads_once) override;
 
   /// How it ends; once. What it brings is stored first.
   enum class fate { none, value, thrown, error, cancelled, late };

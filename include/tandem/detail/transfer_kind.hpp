@@ -20,6 +20,7 @@ struct transfer;
 
 namespace detail {
 struct wire;
+class block_store;
 
 /// How a type crosses. `refused` ones do not; refusal_of says why.
 enum class kind {
@@ -335,6 +336,18 @@ consteval bool flat() {
 
 template <class T>
 inline constexpr bool is_flat = flat<T>();
+
+template <class T>
+consteval bool one_block() {
+  if constexpr (kind_of<T> == kind::vector) {
+    return is_flat<typename T::value_type>;
+  } else {
+    return kind_of<T> == kind::text;
+  }
+}
+/// Decoding a T reads a count and a block, each once: they may lie where others write.
+template <class T>
+inline constexpr bool reads_once = one_block<T>();
 
 }  // namespace detail
 }  // namespace tandem

@@ -71,8 +71,10 @@ struct loading_iterator {
   const std::byte* at = nullptr;
 
   T operator*() const noexcept { return load<T>(at); }
-  loading_iterator& operator++() noexcept {
-    at += sizeof(T);
+  loading_iterator& operator++() noexcept { return *this += 1; }
+  loading_iterator& operator--() noexcept { return *this += -1; }
+  loading_iterator& operator+=(difference_type n) noexcept {
+    at += n * static_cast<difference_type>(sizeof(T));
     return *this;
   }
   difference_type operator-(const loading_iterator& other) const noexcept {
@@ -87,11 +89,19 @@ template <class C>
 C load_all(reader& r, std::size_t count) {
   using value = typename C::value_type;
   const std::byte* bytes = wire::take(r, count * sizeof(value));
-  if constexpr (sizeof(value) == 1 && std::is_integral_v<value>) {
+  const auto load = [&](auto begin, auto end) {
+    if (count * sizeof(value) < wire::large_block) return C(begin, end);
+    C values;
+    values.reserve(count);
+    wire::will_fill(values.data(), count * sizeof(value));
+    values.assign(begin, end);
+    return values;
+  };
+  if constexpr (sizeof(value) == 1 && (std::is_integral_v<value> || std::is_same_v<value, std::byte>)) {
     const auto* values = reinterpret_cast<const value*>(bytes);  // SAFETY: bytes themselves, under another name
-    return C(values, values + count);
+    return load(values, values + count);
   } else {
-    return C(loading_iterator<value>{bytes}, loading_iterator<value>{bytes + count * sizeof(value)});
+    return load(loading_iterator<value>{bytes}, loading_iterator<value>{bytes + count * sizeof(value)});
   }
 }
 

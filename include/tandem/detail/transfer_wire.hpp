@@ -33,6 +33,16 @@ struct allocation {
   std::size_t once = 0;
 };
 
+/// Memory for what is too large for a writer of its own.
+class block_store {
+ public:
+  /// Room for so many bytes, of which the first are those of `kept`. The room given before is not used any more.
+  virtual std::span<std::byte> grow(std::size_t bytes, std::span<const std::byte> kept) = 0;
+
+ protected:
+  ~block_store() = default;
+};
+
 struct wire {
   template <class Writer>
   static void append(Writer& w, const void* from, std::size_t size) {
@@ -64,6 +74,8 @@ struct wire {
   static Number take_number(Reader& r) {
     Number number;
     std::memcpy(&number, take(r, sizeof number), sizeof number);
+    // Read once, though others may write there: what is checked is what is used.
+    asm volatile("" : "+r"(number));
     return number;
   }
   /// Of a writer, or of a reader, which has a budget.
@@ -109,6 +121,16 @@ struct wire {
   };
 
   TANDEM_EXPORT static void append_block(writer& w, const void* from, std::size_t size);
+  /// Fresh memory that will be filled: the first touch of a large block costs more than copying it.
+  static void will_fill(void* memory, std::size_t size) noexcept {
+    if (size >= large_block) prepare_block(memory, size);
+  }
+  static constexpr std::size_t large_block = std::size_t{4} << 20;
+  /// From so many bytes on, what is written goes there; before anything was written.
+  template <class Writer>
+  static void store_large_in(Writer& w, block_store& store) noexcept {
+    w.store_ = &store;
+  }
   /// All that was written, with the zeros that it needs; valid until `w` changes.
   TANDEM_EXPORT static std::span<const std::byte> finished(writer& w);
   TANDEM_EXPORT static std::vector<std::byte> taken(writer&& w);
@@ -130,6 +152,8 @@ struct wire {
   [[noreturn]] TANDEM_EXPORT static void fail_valueless();
 
  private:
+  TANDEM_EXPORT static void prepare_block(void* memory, std::size_t size) noexcept;
+  static void append_outside(writer& w, const void* from, std::size_t size);
   static std::size_t padded_size(std::size_t charge, std::size_t size) noexcept;
 };
 
