@@ -72,7 +72,7 @@ class writer {
 
  private:
   friend struct detail::wire;
-  std::vector<std::byte> bytes_;  // what no longer fits into stage_
+  std::vector<std::byte> bytes_;          // what no longer fits into stage_
   detail::block_store* store_ = nullptr;  // where a large value goes instead
   std::span<std::byte> outside_;          // what it gave
   std::size_t outside_size_ = 0;          // so much of it is used

@@ -104,6 +104,7 @@ host_worker::placed host_worker::put(const task_pointer& task) {
   s.stop.store(0, std::memory_order_relaxed);
   s.attempt = task->attempt;
   s.handles = static_cast<std::uint32_t>(task->call.handles.size());
+  s.handle_lot = handle_lots_;
   s.in_segment = segment_of_[index] = far;
   s.deadline_ns = task->request.deadline.count();
   s.started_ns.store(0, std::memory_order_relaxed);
@@ -141,7 +142,7 @@ std::uint32_t host_worker::put_far(std::span<const std::byte> bytes) {
     const std::uint32_t number = ++next_in_;
     const parcel p{parcel_kind::segment, number, 0, made.size()};
     const int sent = made.descriptor();
-    if (os::send_now(socket_.get(), {bytes_of(p)}, std::span(&sent, 1)) < 0) return 0;
+    if (!send(p, std::span(&sent, 1))) return 0;
     made.close_descriptor();
     best = &*in_.emplace(number, in_segment{std::move(made), false}).first;
   }
@@ -153,20 +154,28 @@ std::uint32_t host_worker::put_far(std::span<const std::byte> bytes) {
 void host_worker::forget_unused() noexcept {
   for (auto entry = in_.begin(); entry != in_.end();) {
     const parcel p{parcel_kind::segment, entry->first};  // of no size
-    const bool unused = !entry->second.used && os::send_now(socket_.get(), {bytes_of(p)}) == 0;
+    const bool unused = !entry->second.used && send(p);
     entry = unused ? in_.erase(entry) : std::next(entry);
   }
 }
 
+bool host_worker::send(const parcel& p, std::span<const int> descriptors) noexcept {
+  const int failed = os::send_now(socket_.get(), {bytes_of(p)}, descriptors);
+  if (failed == 0) return true;
+  send_error_ = -failed;
+  deaf = deaf || failed == -EPIPE || failed == -ECONNRESET || failed == -ENOTCONN;  // its end will be heard
+  return false;
+}
+
 bool host_worker::send_handles(const process_task& task, std::uint64_t ticket) {
   std::span<const file_descriptor> handles = task.call.handles;
-  const parcel p{parcel_kind::handles, 0, ticket, 0};
+  const parcel p{parcel_kind::handles, ++handle_lots_, ticket, 0};
   while (!handles.empty()) {
     std::vector<int> now;
     for (const file_descriptor& fd : handles.first(std::min(handles.size(), worker::most_handles_at_once))) {
       now.push_back(fd.get());
     }
-    if (os::send_now(socket_.get(), {bytes_of(p)}, now) < 0) return false;
+    if (!send(p, now)) return false;
     handles = handles.subspan(now.size());
   }
   return true;

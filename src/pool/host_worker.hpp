@@ -63,10 +63,11 @@ class host_worker final : public detail::unit {
   bool is_empty() const noexcept { return load_ == 0; }
   enum class placed { yes, no_room, refused };
   /// False while it is being ended, or what it runs may be.
-  bool accepts() const noexcept { return !leaving && down.why == ladder::reason::none; }
-  /// Puts it at the end. `refused`: its descriptors cannot be sent now; nothing was done. Errors: resource_exhausted;
-  /// then nothing was done either.
+  bool accepts() const noexcept { return !leaving && !deaf && down.why == ladder::reason::none; }
+  /// Puts it at the end. `refused`: what has to be sent with it cannot be sent now, for send_error(); nothing was done.
+  /// Errors: resource_exhausted; then nothing was done either.
   placed put(const task_pointer& task);
+  int send_error() const noexcept { return send_error_; }
   /// True if it is asleep, and the caller has to wake it: outside of the lock.
   bool has_to_be_woken() noexcept { return shared().bell.load(std::memory_order_seq_cst) == 1; }
   /// Not under the lock.
@@ -153,6 +154,7 @@ class host_worker final : public detail::unit {
   };
   /// Of those whose slots may be in use.
   std::uint64_t first_ticket() const noexcept { return std::max(head_, tail_ > slot_count ? tail_ - slot_count : 0); }
+  bool send(const parcel& p, std::span<const int> descriptors = {}) noexcept;
   bool send_handles(const process_task& task, std::uint64_t ticket);
   std::uint32_t put_far(std::span<const std::byte> bytes);
   task_pointer free_slot(std::uint32_t index) noexcept;
@@ -178,6 +180,8 @@ class host_worker final : public detail::unit {
   std::map<std::uint32_t, std::shared_ptr<segment>> out_;
   std::deque<received_handles> received_;
   int receive_error_ = 0;  // of the last try
+  int send_error_ = 0;
+  std::uint32_t handle_lots_ = 0;  // of the tasks with handles
   detail::process_handle process_;
 };
 

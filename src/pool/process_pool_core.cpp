@@ -1,7 +1,7 @@
 #include "pool/process_pool_core.hpp"
 
 #include <algorithm>
-#include <cerrno>
+#include <system_error>
 #include <utility>
 
 #include <tandem/error.hpp>
@@ -88,13 +88,13 @@ process_pool_core::placing process_pool_core::place(section& s, host_worker& w, 
       case host_worker::placed::yes: break;
       case host_worker::placed::no_room: return placing::no_room;
       case host_worker::placed::refused:
-        if (!w.is_empty()) return placing::no_room;  // once it has read what is on its way, there is room
+        if (w.deaf || !w.is_empty()) return placing::no_room;  // once it has read what is on its way, there is room
         if (w.finished != 0) {  // what is on its way is of tasks that were taken back: another worker gets it
           w.retire_at = clock::now();
           post_maintenance();
           return placing::no_room;
         }
-        os::throw_failed("sendmsg", EAGAIN, "the descriptors of a task could not be sent to " + w.name());
+        os::throw_failed("sendmsg", w.send_error());
     }
   } catch (...) {
     s.finish(task, std::current_exception());
@@ -289,6 +289,11 @@ bool process_pool_core::submit(const task_pointer& task, bool waits) {
     refill(s);
     if (waiting_now() < options_.max_pending) break;
     if (!waits) return false;
+    if (worker::is_service_thread()) {
+      throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                              "tandem: a callback would wait for room in a pool, which is made where it runs; "
+                              "use try_submit()");
+    }
     ++blocked_;
     update_rings();
     // Those that were claimed before the worker knew that it has to ring are seen here.
@@ -374,6 +379,7 @@ bool process_pool_core::cancel(process_task& task, detail::how h) {
   if (w == nullptr) {  // where it waits it is passed over
     --(task.request.key ? keyed_count_ : pending_count_);
     s.finish(std::move(self), fate::cancelled);
+    forget_ended(task);
     tell_space();
     return true;
   }
@@ -395,6 +401,19 @@ bool process_pool_core::cancel(process_task& task, detail::how h) {
     begin_ladder(*w, task.index, ladder::reason::hard_cancel);
   }
   return true;
+}
+
+// Those that were cancelled stay where they waited until they come to the front, but never more of them than of others.
+void process_pool_core::forget_ended(const process_task& task) {
+  constexpr std::size_t few = 64;
+  std::deque<task_pointer>* queue = nullptr;
+  if (task.request.key) {
+    queue = &seats_[*task.request.key % seats_.size()].keyed;
+  } else if (const auto found = pending_.find(task.request.priority); found != pending_.end()) {
+    queue = &found->second;
+  }
+  if (queue == nullptr || queue->size() < few || queue->size() / 2 < pending_count_ + keyed_count_) return;
+  std::erase_if(*queue, [](const task_pointer& each) { return each->ending != fate::none; });
 }
 
 // ---- the pool as a whole ------------------------------------------------------------------------------------------

@@ -104,6 +104,7 @@ class process_pool_core final : public std::enable_shared_from_this<process_pool
   std::size_t waiting_now() const noexcept;
   void tell_space() noexcept;
   void cancel_waiting(section& s);
+  void forget_ended(const process_task& task);
   void fail_waiting(section& s, const std::exception_ptr& error);
   task_pointer any_open() const;
   void require_open() const;
@@ -131,7 +132,9 @@ class process_pool_core final : public std::enable_shared_from_this<process_pool
                                 std::vector<std::pair<worker_pointer, int>>& to_signal);
   void begin_ladder(host_worker& w, std::uint32_t index, ladder::reason why);
   void retire_old(section& s, const worker_pointer& w);
+  bool put_back(host_worker& w);
   bool wants_worker(const seat& s) const;
+  unsigned living_seats() const noexcept;
   void fill_seats();
   nanoseconds back_off(unsigned times);
   /// How many ends in a row say that the next worker had better wait.

@@ -251,7 +251,8 @@ clock::time_point process_pool_core::step_workers(section& s, std::vector<std::p
     next = std::min(next, step_ladder(s, w, to_signal));
     retire_old(s, w);
     if (!w->leaving && w->retire_at > clock::now()) next = std::min(next, w->retire_at);
-    if (!w->leaving && options_.idle_timeout > nanoseconds::zero() && w->is_empty() && wanted_ > options_.min_workers) {
+    if (!w->leaving && options_.idle_timeout > nanoseconds::zero() && w->is_empty() &&
+        living_seats() > options_.min_workers) {
       const clock::time_point due = later(w->idle_since, options_.idle_timeout);
       if (due > clock::now()) next = std::min(next, due);
     }
@@ -294,11 +295,7 @@ clock::time_point process_pool_core::step_ladder(section& s, const worker_pointe
                                                  std::vector<std::pair<worker_pointer, int>>& to_signal) {
   if (w->down.next == os::never) return os::never;
   if (w->down.rung == 0 && w->down.why != ladder::reason::none) {
-    // What it was to do next goes elsewhere, or waits.
-    std::vector<task_pointer> taken = w->take_back_all([](const process_task&) { return false; });
-    placed_count_ -= taken.size();
-    for (auto task = taken.rbegin(); task != taken.rend(); ++task) add_pending(*task, true);
-    if (!taken.empty()) refill(s);
+    if (put_back(*w)) refill(s);
   }
   const clock::time_point now = clock::now();
   if (now < w->down.next) return w->down.next;
@@ -332,22 +329,27 @@ void process_pool_core::retire_old(section& s, const worker_pointer& w) {
     old = false;
   }
   if (!old && options_.idle_timeout > nanoseconds::zero() && w->is_empty() &&
-      now >= later(w->idle_since, options_.idle_timeout) && wanted_ > options_.min_workers) {
+      now >= later(w->idle_since, options_.idle_timeout) && living_seats() > options_.min_workers) {
     old = true;
-    --wanted_;
+    wanted_ = std::min(wanted_, std::max(living_seats() - 1, options_.min_workers));
   }
   if (!old) return;
   w->leaving = true;
-  std::vector<task_pointer> taken = w->take_back_all([](const process_task&) { return false; });
-  placed_count_ -= taken.size();
   w->map()->quit.store(1, std::memory_order_seq_cst);
   s.wake(*w);
   for (seat& one : seats_) {
     if (one.worker == w) one.worker = nullptr;
   }
   retiring_.push_back(w);
+  if (put_back(*w)) refill(s);
+}
+
+// What it has not begun waits, before all others, and goes elsewhere. True if there was something.
+bool process_pool_core::put_back(host_worker& w) {
+  std::vector<task_pointer> taken = w.take_back_all([](const process_task&) { return false; });
+  placed_count_ -= taken.size();
   for (auto task = taken.rbegin(); task != taken.rend(); ++task) add_pending(*task, true);
-  if (!taken.empty()) refill(s);
+  return !taken.empty();
 }
 
 // ---- starts -------------------------------------------------------------------------------------------------------
@@ -355,8 +357,12 @@ void process_pool_core::retire_old(section& s, const worker_pointer& w) {
 bool process_pool_core::wants_worker(const seat& one) const {
   if (one.worker) return false;
   if (!one.keyed.empty()) return true;
+  return living_seats() < wanted_;
+}
+
+unsigned process_pool_core::living_seats() const noexcept {
   const auto living = std::count_if(seats_.begin(), seats_.end(), [](const seat& s) { return s.worker != nullptr; });
-  return static_cast<unsigned>(living) < wanted_;
+  return static_cast<unsigned>(living);
 }
 
 // In the service thread, without the lock: a start takes its time.
@@ -368,8 +374,9 @@ void process_pool_core::fill_seats() {
       if (stopping_ || failure_) return;
       for (seat& one : seats_) {
         if (one.worker && one.worker->leaving) {  // it is ended, and its seat free
-          retiring_.push_back(std::move(one.worker));
-          one.worker = nullptr;
+          const worker_pointer w = std::exchange(one.worker, nullptr);
+          retiring_.push_back(w);
+          put_back(*w);
         }
         if (!wants_worker(one)) continue;
         if (spares_.empty()) {

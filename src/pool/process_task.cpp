@@ -20,9 +20,19 @@ bool process_task::look() noexcept {
   return done();
 }
 
-void process_task::sleep(clock::time_point deadline) { pool->sleep(*this, deadline); }
-void process_task::arrange_telling() { pool->watch(*this); }
-bool process_task::stop(how h) { return pool->cancel(*this, h); }
+void process_task::require_own_pool() const {
+  if (!pool->of_this_process()) throw tandem::error("tandem: this future belongs to the program that fork() copied");
+}
+
+void process_task::sleep(clock::time_point deadline) {
+  require_own_pool();
+  pool->sleep(*this, deadline);
+}
+void process_task::arrange_telling() {
+  require_own_pool();
+  pool->watch(*this);
+}
+bool process_task::stop(how h) { return pool->of_this_process() && pool->cancel(*this, h); }
 
 void process_task::set_near(std::span<const std::byte> bytes) noexcept {
   size_ = std::min(bytes.size(), near_.size());

@@ -95,6 +95,24 @@ class special_tasks {
   bool has_urgent() const noexcept { return !by_priority_.empty() && by_priority_.rbegin()->first > 0; }
   bool empty() const noexcept { return by_priority_.empty(); }
 
+  /// Of those with a priority: how many went.
+  template <class Drops>
+  unsigned remove_if(Drops drops) noexcept {
+    std::size_t gone = 0;
+    for (auto at = by_priority_.begin(); at != by_priority_.end();) {
+      gone += std::erase_if(at->second, drops);
+      at = at->second.empty() ? by_priority_.erase(at) : std::next(at);
+    }
+    return static_cast<unsigned>(gone);
+  }
+  /// Of those that wait for another one of their key: how many went.
+  template <class Drops>
+  std::size_t drop_waiting_if(Drops drops) noexcept {
+    std::size_t gone = 0;
+    for (auto& each : keys_) gone += std::erase_if(each.second, drops);
+    return gone;
+  }
+
   /// True if no other one of its key is begun or ready; else it waits for them.
   bool enter(detail::thread_task* task, std::uint64_t key) {
     const auto [at, fresh] = keys_.try_emplace(key);
@@ -104,6 +122,7 @@ class special_tasks {
   /// The next one of that key, once the one before has ended; nullptr: there is none.
   detail::thread_task* leave(std::uint64_t key) noexcept {
     const auto at = keys_.find(key);
+    if (at == keys_.end()) return nullptr;  // it runs where it was submitted, and never entered
     if (at->second.empty()) {
       keys_.erase(at);
       return nullptr;

@@ -50,7 +50,7 @@ struct alignas(64) slot {
   std::uint32_t in_segment;   // 0: the call is in `in`; else it is in the segment of that number
   std::uint32_t out_segment;  // the same of the result
   std::uint32_t out_handles;
-  std::uint32_t unused;
+  std::uint32_t handle_lot;              // those descriptors, and no others of the same ticket, which were sent in vain
   std::int64_t deadline_ns;              // from the start; 0: none
   std::atomic<std::int64_t> started_ns;  // of steady_clock; written if there is a deadline
   std::uint64_t in_bytes;

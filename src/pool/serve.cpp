@@ -94,6 +94,7 @@ std::stop_token task_token() { return relay().token(); }
 
 struct early_handles {
   std::uint64_t ticket = 0;
+  std::uint32_t lot = 0;
   std::vector<file_descriptor> handles;
   bool lost = false;  // some could not be received
 };
@@ -220,7 +221,7 @@ void task_server::receive() {
     in_.insert_or_assign(p.number, std::move(made));
     is_behind_ = false;
   } else if (p.kind == parcel_kind::handles && p.ticket >= ticket_) {
-    if (early_.empty() || early_.back().ticket != p.ticket) early_.push_back({p.ticket, {}, false});
+    if (early_.empty() || early_.back().lot != p.number) early_.push_back({p.ticket, p.number, {}, false});
     std::move(got.descriptors.begin(), got.descriptors.end(), std::back_inserter(early_.back().handles));
     early_.back().lost = early_.back().lost || got.descriptors_lost || got.descriptors.empty();
   }
@@ -229,9 +230,13 @@ void task_server::receive() {
 std::span<const std::byte> task_server::gather(slot& s, std::vector<file_descriptor>& handles) {
   if (s.handles != 0) {
     is_behind_ = true;  // if this fails, the rest of them stays on the socket, in the way of others
-    while (!early_.empty() && early_.front().ticket < ticket_) early_.pop_front();
+    const auto is_stale = [&](const early_handles& e) { return e.ticket < ticket_ || e.lot != s.handle_lot; };
     // All of them are on the socket, before anything of a later ticket.
-    while (early_.empty() || (!early_.front().lost && early_.front().handles.size() < s.handles)) receive();
+    for (;;) {
+      while (!early_.empty() && is_stale(early_.front())) early_.pop_front();
+      if (!early_.empty() && (early_.front().lost || early_.front().handles.size() >= s.handles)) break;
+      receive();
+    }
     if (early_.front().lost)
       os::throw_failed("recvmsg", EMFILE, "no descriptor was free for a handle among the arguments");
     handles = std::move(early_.front().handles);
@@ -262,7 +267,7 @@ void task_server::execute(slot& s) {
   if (s.deadline_ns != 0) {
     const auto now = clock::now();
     s.started_ns.store(now.time_since_epoch().count(), std::memory_order_release);
-    task.deadline = now + nanoseconds(s.deadline_ns);
+    task.deadline = deadline_after(nanoseconds(s.deadline_ns));
   }
   relay().begin(s);
   worker::set_current_task(&task);

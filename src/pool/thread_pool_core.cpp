@@ -91,6 +91,7 @@ bool thread_pool_core::submit(thread_task& task, const task_options* options, bo
       task->release();
     }
   } unless_taken{&task};
+  require_own();
   task.core_ = this;
   add_extra(task, options);
   if (in_caller_) {
@@ -206,17 +207,24 @@ void thread_pool_core::made_room() noexcept {
 
 void thread_pool_core::purge() noexcept {
   purgeable_.store(0, std::memory_order_relaxed);
-  for (std::size_t left = ring_.size(); left > 0; --left) {
-    thread_task* const task = ring_.pop();
+  const auto drops = [this](thread_task* task) {
     const bool is_over = task->has_started() || task->done();
     const bool in_order = task->extra_ != nullptr && task->extra_->options.key.has_value();
-    if (is_over && !in_order) {
-      --pending_;
-      task->release();
-    } else {
-      ring_.push(task);  // where there was one before
-    }
+    if (!is_over || in_order) return false;
+    --pending_;
+    task->release();
+    return true;
+  };
+  for (std::size_t left = ring_.size(); left > 0; --left) {
+    thread_task* const task = ring_.pop();
+    if (!drops(task)) ring_.push(task);  // where there was one before
   }
+  special_ready_.fetch_sub(special_.remove_if(drops), std::memory_order_relaxed);
+  pending_ -= special_.drop_waiting_if([](thread_task* task) {
+    if (!task->done()) return false;
+    task->release();
+    return true;
+  });
 }
 
 void thread_pool_core::run_in_caller(thread_task& task) {
@@ -486,7 +494,12 @@ void thread_pool_core::wake_if_ended() noexcept {
   os::futex_wake_all(idle_);
 }
 
+void thread_pool_core::require_own() const {
+  if (epoch_ != worker::fork_epoch()) throw error("tandem: this pool belongs to the program that fork() copied");
+}
+
 bool thread_pool_core::wait_until(clock::time_point deadline) {
+  require_own();
   if (current_worker != nullptr && &current_worker->pool == this) {
     throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                             "tandem: a task waits for the end of all tasks of its own pool");
@@ -547,6 +560,8 @@ shutdown_report thread_pool_core::shutdown(shutdown_options how) {
   report.in_time = wait_until(deadline_after(how.within));
   if (!report.in_time) {
     cancel_pending();
+    // Who asks for a token first makes itself known, then looks here.
+    is_shut_down_.store(true, std::memory_order_seq_cst);
     for (const auto& each : workers_) each->stop_known();
   }
   report.done = total(&task_counts::ended) - ended_before;
@@ -571,24 +586,3 @@ pool_stats thread_pool_core::stats() const {
 }
 
 }  // namespace tandem::pools
-
-// ---- what the headers see -------------------------------------------------------------------------------------------
-
-namespace tandem::detail {
-
-thread_engine::thread_engine(start s) : core_(std::make_unique<pools::thread_pool_core>(std::move(s))) {}
-thread_engine::thread_engine(thread_engine&&) noexcept = default;
-thread_engine& thread_engine::operator=(thread_engine&&) noexcept = default;
-thread_engine::~thread_engine() = default;
-
-void thread_engine::submit(thread_task& task, const task_options* options) const { core_->submit(task, options, true); }
-bool thread_engine::try_submit(thread_task& task, const task_options* options) const {
-  return core_->submit(task, options, false);
-}
-void thread_engine::close() const noexcept { core_->close(); }
-bool thread_engine::wait_until(clock::time_point deadline) const { return core_->wait_until(deadline); }
-shutdown_report thread_engine::shutdown(shutdown_options how) const { return core_->shutdown(how); }
-pool_stats thread_engine::stats() const { return core_->stats(); }
-unsigned thread_engine::workers() const noexcept { return core_->workers(); }
-
-}  // namespace tandem::detail

@@ -78,6 +78,10 @@ class thread_pool_core {
   bool submit(thread_task&, const task_options*, bool wait);
   void close() noexcept;
   bool wait_until(clock::time_point deadline);
+  /// Errors: tandem::error in a child made by fork().
+  void require_own() const;
+  /// What runs is to stop.
+  bool is_shut_down() const noexcept { return is_shut_down_.load(std::memory_order_seq_cst); }
   shutdown_report shutdown(shutdown_options);
   pool_stats stats() const;
   unsigned workers() const noexcept { return in_caller_ ? 1 : static_cast<unsigned>(workers_.size()); }
@@ -161,6 +165,7 @@ class thread_pool_core {
   std::atomic<std::uint32_t> idle_{0};  // who waits for the end of all tasks sleeps on it
   std::atomic<std::uint32_t> idle_waiters_{0};
   std::atomic<bool> drops_rest_{false};
+  std::atomic<bool> is_shut_down_{false};
   std::optional<worker::service_hold> service_;  // from the first deadline on; under ending_
   std::mutex ending_;                            // held by who tells them, so that the pool is not gone meanwhile
 };

@@ -33,7 +33,7 @@ std::stop_token thread_task::token() {
     token = stops_.get_token();
   }
   // Whoever asks marks first, then looks for the source: one of both sees the other.
-  if ((mark(0) & stop_asked) != 0) ask_stop();
+  if ((mark(0) & stop_asked) != 0 || core_->is_shut_down()) ask_stop();
   return token;
 }
 

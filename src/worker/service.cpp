@@ -323,6 +323,8 @@ int service_threads() noexcept {
   return s->running.load() ? 1 : 0;
 }
 
+bool is_service_thread() noexcept { return in_service_thread; }
+
 parked_service::parked_service() : epoch_(fork_epoch()) {
   if (service_threads() == 0) return;
   current.load()->awake.lock();

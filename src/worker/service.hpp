@@ -65,6 +65,7 @@ bool take_back(alarm&) noexcept;
 
 /// How many threads of this process are its service thread: 0 or 1.
 int service_threads() noexcept;
+bool is_service_thread() noexcept;
 
 /// While it lives, the service thread sleeps, and holds no lock of anybody.
 class parked_service {

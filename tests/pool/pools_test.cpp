@@ -104,6 +104,7 @@ TYPED_TEST(pools, give_what_a_task_returns_or_throws) {
   EXPECT_EQ(pool.submit([](int a, int b) { return a - b; }, 5, 3).get(), 2);
   EXPECT_THROW(pool.submit(fail_at_three, 3).get(), std::range_error);
   EXPECT_EQ(pool.submit({.name = "named", .priority = 3}, square, 3).get(), 9);
+  EXPECT_EQ(pool.submit({.key = 1}, square, 3).get(), 9);
   auto f = pool.try_submit(square, 5);
   ASSERT_TRUE(f);
   EXPECT_EQ(f->get(), 25);

@@ -197,6 +197,34 @@ TEST_F(process_pool_deaths, keep_the_order_of_a_key) {
   EXPECT_EQ(log.span()[0].disorders.load(), 0);
 }
 
+TEST_F(process_pool_deaths, keep_the_order_of_a_key_while_workers_are_used_up) {
+  tandem::shared_array<key_log> log(1);
+  log.span()[0].last = -1;
+  process_pool pool({.workers = 2, .max_tasks_per_worker = 10});
+  const auto pass = [](const tandem::shared_array<key_log>& seen, int i) {
+    if (seen.span()[0].last.exchange(i) >= i) ++seen.span()[0].disorders;
+  };
+  std::vector<tandem::future<void>> all;
+  for (int i = 0; i < 1500; ++i) all.push_back(pool.submit({.key = 7}, pass, log, i));
+  for (auto& f : all) f.get();
+  EXPECT_EQ(log.span()[0].disorders.load(), 0);
+}
+
+TEST_F(process_pool_deaths, cost_no_task_that_was_not_begun) {
+  process_pool pool(2);
+  const std::string text(1000, 'x');
+  for (int round = 0; round < 20; ++round) {
+    std::vector<tandem::future<std::size_t>> all;
+    ::kill(pool.stats().workers.at(0).pid, SIGKILL);
+    for (int i = 0; i < 50; ++i) {
+      all.push_back(pool.submit(
+          {.retries = 5}, [](const std::string& t, const tandem::file_descriptor&) { return t.size(); }, text,
+          tandem::file_descriptor(::dup(0))));
+    }
+    for (auto& f : all) EXPECT_EQ(f.get(), text.size());
+  }
+}
+
 TEST_F(process_pool_deaths, begin_nothing_of_a_key_while_a_late_one_runs) {
   tandem::shared_array<key_log> log(1);
   log.span()[0].last = -1;

@@ -1,6 +1,8 @@
 // What a pool of processes does while nobody dies.
+#include <malloc.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -125,6 +127,32 @@ TEST_F(process_pools, carry_what_is_large) {
   std::vector<tandem::future<std::vector<int>>> all;
   for (int i = 0; i < 40; ++i) all.push_back(pool.submit(reversed, std::vector<int>(20'000, i)));
   for (int i = 0; i < 40; ++i) EXPECT_EQ(all[static_cast<std::size_t>(i)].get(), std::vector<int>(20'000, i));
+}
+
+// Of values that are no single block, too: the worker does not know how large they get.
+TEST_F(process_pools, carry_large_results_that_are_held) {
+  process_pool pool(1);
+  const auto words = [](int n) {
+    std::vector<std::string> all;
+    for (int i = 0; i < 400'000; ++i) all.push_back("word " + std::to_string(i + n));
+    return all;
+  };
+  std::vector<tandem::future<std::vector<std::string>>> all;
+  for (int i = 0; i < 20; ++i) all.push_back(pool.submit(words, i));
+  for (auto& f : all) f.wait();
+  for (int i = 0; i < 20; ++i) {
+    const std::vector<std::string> one = all[static_cast<std::size_t>(i)].get();
+    ASSERT_EQ(one.size(), 400'000U);
+    EXPECT_EQ(one.back(), "word " + std::to_string(399'999 + i));
+  }
+  EXPECT_THROW(pool.submit(
+                       [](int n) -> std::vector<std::string> {
+                         if (n == 0) return {};
+                         throw std::range_error(std::string(6 << 20, 'x'));
+                       },
+                       1)
+                   .get(),
+               std::range_error);
 }
 
 TEST_F(process_pools, carry_handles) {
@@ -424,6 +452,75 @@ TEST_F(process_pools, shut_down_in_time) {
   auto f = other.submit(square, 3);
   EXPECT_TRUE(other.shutdown().in_time);
   EXPECT_EQ(f.get(), 9);
+}
+
+TEST_F(process_pools, shrink_when_idle_though_tasks_have_keys) {
+  process_pool pool({.workers = 3, .min_workers = 1, .idle_timeout = 1ms, .spares = 0});
+  for (std::uint64_t key = 0; key < 12; ++key) EXPECT_EQ(pool.submit({.key = key}, square, 3).get(), 9);
+  EXPECT_TRUE(tandem::test::eventually([&] { return pool.stats().workers.size() == 1; }));
+}
+
+TEST_F(process_pools, keep_nothing_of_what_was_cancelled) {
+  gate closed;
+  process_pool pool({.workers = 1, .max_pending = 100});
+  std::vector<tandem::future<int>> all;
+  while (auto f = pool.try_submit(pass, closed.side(), 1)) all.push_back(std::move(*f));
+  const auto used = [] { return ::mallinfo2().uordblks; };
+  const std::size_t before = used();
+  for (int i = 0; i < 20'000; ++i) {
+    EXPECT_TRUE(all.back().cancel());
+    all.back() = pool.submit(pass, closed.side(), 1);
+  }
+  EXPECT_LT(used(), before + (1 << 20));
+  closed.open();
+  for (auto& f : all) EXPECT_EQ(f.get(), 1);
+}
+
+TEST_F(process_pools, belong_to_the_program_that_made_them) {
+  gate closed;
+  process_pool pool(1);
+  auto running = pool.submit(pass, closed.side(), 1);
+  auto waits = pool.submit(square, 5);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    bool is_refused = false;
+    try {
+      waits.wait();
+    } catch (const tandem::error&) {
+      is_refused = true;
+    }
+    ::_exit(!waits.cancel() && !running.cancel() && is_refused ? 0 : 1);
+  }
+  int status = -1;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  closed.open();
+  EXPECT_EQ(running.get(), 1);
+  EXPECT_EQ(waits.get(), 25);
+}
+
+TEST_F(process_pools, do_not_let_a_callback_wait_for_room) {
+  gate closed;
+  process_pool pool({.workers = 1, .max_pending = 1});
+  process_pool other(1);
+  std::promise<bool> refused;
+  auto first = pool.submit(pass, closed.side(), 1);
+  EXPECT_TRUE(tandem::test::eventually([&] { return pool.stats().running == 1; }));
+  auto second = pool.submit(square, 2);
+  gate later;
+  auto told = other.submit(pass, later.side(), 1);
+  told.on_ready([&] {
+    try {
+      pool.submit(square, 3).get();
+      refused.set_value(false);
+    } catch (const std::system_error& e) {
+      refused.set_value(e.code() == std::errc::resource_deadlock_would_occur);
+    }
+  });
+  later.open();
+  EXPECT_TRUE(refused.get_future().get());
+  closed.open();
+  EXPECT_EQ(second.get(), 4);
 }
 
 TEST_F(process_pools, shrink_when_idle_and_grow_again) {

@@ -1,4 +1,7 @@
 // What is particular to a pool of threads.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <barrier>
 #include <future>
@@ -210,6 +213,20 @@ TEST_F(thread_pool, cancelling_makes_room) {
   EXPECT_EQ(pool.stats().cancelled, 1u);
 }
 
+TEST_F(thread_pool, cancelling_what_has_a_priority_or_a_key_makes_room) {
+  tandem::thread_pool pool({.workers = 1, .max_pending = 3});
+  gate busy(pool);
+  const auto first_of_key = pool.submit({.key = 1}, [] {});
+  auto urgent = pool.submit({.priority = 1}, [] {});
+  auto keyed = pool.submit({.key = 1}, [] {});
+  EXPECT_FALSE(pool.try_submit([] {}));
+  EXPECT_TRUE(urgent.cancel());
+  EXPECT_TRUE(keyed.cancel());
+  EXPECT_TRUE(pool.try_submit([] {}));
+  EXPECT_TRUE(pool.try_submit([] {}));
+  EXPECT_FALSE(pool.try_submit([] {}));
+}
+
 TEST_F(thread_pool, a_task_may_submit_more_than_may_wait) {
   tandem::thread_pool pool({.workers = 1, .max_pending = 4});
   std::atomic<int> count{0};
@@ -350,6 +367,36 @@ TEST_F(thread_pool, shutdown_cancels_what_waits_and_reports) {
   for (auto& f : waits) EXPECT_THROW(f.get(), tandem::cancelled);
   EXPECT_EQ(runs.get(), 7);  // it was asked to stop
   EXPECT_TRUE(pool.shutdown().in_time);
+}
+
+TEST_F(thread_pool, shutdown_stops_a_task_that_asks_for_its_token_later) {
+  tandem::thread_pool pool(1);
+  std::promise<void> begun, may_ask;
+  auto runs = pool.submit([&] {
+    begun.set_value();
+    may_ask.get_future().wait();
+    return until_stopped(tandem::this_worker::stop_token());
+  });
+  begun.get_future().wait();
+  EXPECT_FALSE(pool.shutdown({.cancel_pending = true, .within = 1ms}).in_time);
+  may_ask.set_value();
+  EXPECT_EQ(runs.get(), 7);
+}
+
+TEST_F(thread_pool, belongs_to_the_program_that_made_it) {
+  tandem::thread_pool pool(1);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    try {
+      pool.submit([] {});
+    } catch (const tandem::error&) {
+      ::_exit(0);
+    }
+    ::_exit(1);
+  }
+  int status = -1;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(thread_pool, waits_for_all_at_its_end) {

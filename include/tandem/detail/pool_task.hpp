@@ -70,6 +70,7 @@ class TANDEM_EXPORT process_task final : public future_state {
   bool announce() noexcept { return announce_sleep(); }
 
  private:
+  void require_own_pool() const;
   std::span<const std::byte> result() const noexcept;
 
   lent_bytes far_ = {};
