@@ -78,13 +78,14 @@ class shared {
   /// What `f(object)` gives, which is called under the lock that comes with the object.
   /// Blocks: until the lock is free. Errors: owner_died, without a call of `f`, once a thread or process has died in a
   /// call like this one, until lock_and_repair(); what `f` throws; std::system_error (resource_deadlock_would_occur)
-  /// within such a call; as mutex::lock(). Cost: free: no system call.
+  /// within such a call; as mutex::lock(). A process that writes over the lock meanwhile harms those who come next, and not
+  /// this call. Cost: free: no system call.
   template <class F>
   decltype(auto) with(F&& f) const {
     all().lock.lock();
     const struct unlocks {
       mutex& lock;
-      ~unlocks() { lock.unlock(); }
+      ~unlocks() { detail::mutex_access::end_scope(lock); }
     } at_end{all().lock};
     return std::forward<F>(f)(all().object);
   }
