@@ -124,8 +124,10 @@ class ring {
   bool commit(std::uint64_t position, std::uint32_t self) noexcept {
     return leave(position, slot_state::writing, self, slot_state::full, 0);
   }
-  /// It will not be.
+  /// It will not be. Nothing if it is not the caller's: a copy of the program has the loans of its original, and no place.
   void withdraw(std::uint64_t position, std::uint32_t self) noexcept {
+    if (slot(position).word.load(std::memory_order_relaxed) != slot_word(round_of(position), slot_state::writing, self))
+      return;
     words_.withdrawn.fetch_add(1, std::memory_order_relaxed);
     leave(position, slot_state::writing, self, slot_state::withdrawn, 0);
   }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -363,6 +364,21 @@ struct with_queue {
   std::string name = {};
   queue<int> q{1};
 };
+
+TEST_F(queue_test, a_copy_of_the_program_has_no_part_in_a_loan) {
+  const queue<std::array<int, 64>> q(4);
+  std::optional next(q.loan());
+  tandem::process copy(tandem::fork_options{}, [&] { next.reset(); });
+  copy.get();
+  EXPECT_EQ(q.stats().pushed, 0U);
+  (*next)->fill(3);
+  next->push();
+  EXPECT_EQ(q.stats().pushed, 1U);
+  EXPECT_EQ(q.pop()->front(), 3);
+  q.task_done();
+  q.join();
+  EXPECT_EQ(q.stats().popped, 1U);
+}
 
 TYPED_TEST(queues, go_through_pipes_and_inside_of_values) {
   auto [rx, tx] = tandem::make_pipe<with_queue>();
