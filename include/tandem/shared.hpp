@@ -126,7 +126,8 @@ class shared_array {
   /// are.
   /// Blocks: with a name, while another process is making it. Errors: resource_exhausted: the machine, or a limit of this
   /// process, cannot give so much, now or ever; a constructor's own. With a name: std::invalid_argument if the name
-  /// cannot be one, or the memory of that name is of another size or kind, or its locks are of another program.
+  /// cannot be one, or the file of that name is none of tandem's, or of another size or kind, or its locks are of another
+  /// program.
   /// Cost: some ten system calls, and 0.2 ms for each MiB, since all of it is reserved; 0.6 ms more at the first write.
   explicit shared_array(std::size_t size, memory_options options = {}) requires(!std::is_const_v<T>)
       : segment_(shape(size), options) {

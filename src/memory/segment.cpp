@@ -145,7 +145,11 @@ void mapping::take_ordinary(const segment_shape& shape, bool huge_pages) {
   check_room(shape, bytes);
   if (!is_named_)
     file_ = file_descriptor(static_cast<int>(os::check(os::anonymous_file("tandem memory", 0), "memfd_create")));
-  os::check(os::resize(file_.get(), bytes), "ftruncate");
+  if (is_named_) {
+    os::check(named_file::size_by_label(file_.get(), bytes), "pwrite");
+  } else {
+    os::check(os::resize(file_.get(), bytes), "ftruncate");
+  }
   address_ = map_all(file_.get(), bytes, true);  // before the memory is taken: this may fail too, and is cheap
   bytes_ = bytes;
   if (huge_pages) os::touch_as_huge(address_, bytes);

@@ -48,6 +48,8 @@ class named_file {
 
   bool is_joined() const noexcept { return joined_; }
   file_descriptor take() noexcept { return std::move(file_); }
+  /// Makes the file so large, with the begin of a label at its end. 0, or minus errno.
+  static int size_by_label(int fd, std::size_t bytes);
   /// The memory is made: others may join. Errors: resource_exhausted.
   void publish(int fd) const;
   /// Removes the name if nobody else has the memory.
