@@ -10,6 +10,7 @@
 
 #include "channel/waiting.hpp"
 #include "os/kernel.hpp"
+#include "sync/memory_claims.hpp"
 
 namespace tandem::detail {
 
@@ -344,7 +345,8 @@ void queue_core::be_pusher(std::uint32_t self) {
     }
     return;
   }
-  sync::join_party(self, number_);
+  if (const std::uint32_t claim = sync::join_party(self, number_))
+    sync::keep_with_memory(memory_.address(), claim, number_);
   env::step("push.joined");
   sync::end_of_parties(number_);
   pusher_.store(self, std::memory_order_relaxed);

@@ -501,6 +501,26 @@ TEST_F(queue_test, the_death_of_one_of_two_pushers_does_not_end_it) {
   EXPECT_EQ(q.pop_for(1ms), std::nullopt);
 }
 
+// While the second is there, the first that was killed is not the last; and then it ends in order.
+TEST_F(queue_test, a_pusher_that_ends_in_order_after_another_was_killed_closes_nothing) {
+  const queue<int> q(4), ready(2), go(2);
+  const auto push_one = [](const queue<int>& out, const queue<int>& r, const queue<int>& g) {
+    out.push(1);
+    r.push(1);
+    g.pop();
+  };
+  tandem::process killed(push_one, q, ready, go), ends(push_one, q, ready, go);
+  ready.pop();
+  ready.pop();
+  killed.kill();
+  killed.join();
+  go.push(1);
+  ends.get();
+  EXPECT_EQ(q.pop(), 1);
+  EXPECT_EQ(q.pop(), 1);
+  EXPECT_EQ(q.pop_for(1ms), std::nullopt);
+}
+
 TEST_F(queue_test, a_blocked_popper_learns_of_the_death_of_the_last_pusher) {
   const queue<int> q(4), ready(1);
   tandem::process pusher(
