@@ -17,6 +17,7 @@ TANDEM_EXPORT std::uint64_t barrier_of(std::ptrdiff_t parties);
 TANDEM_EXPORT void arrive_and_wait(barrier_state&);
 TANDEM_EXPORT void arrive_and_drop(barrier_state&);
 TANDEM_EXPORT void reset_barrier(barrier_state&);
+TANDEM_EXPORT void end_barrier(barrier_state&) noexcept;
 
 }  // namespace detail
 
@@ -31,6 +32,10 @@ class barrier {
   explicit barrier(std::ptrdiff_t parties) : state_{detail::barrier_of(parties)} {}
   barrier(const barrier&) = delete;
   barrier& operator=(const barrier&) = delete;
+  /// Nobody is a party of it any more. In shared memory it is not destroyed: whoever lets go of the memory is none.
+  ~barrier() {
+    if (state_.number.load(std::memory_order_relaxed) != 0) detail::end_barrier(state_);
+  }
 
   /// Returns once all parties have come; then it is ready for the next time.
   /// Blocks: until then. Errors: broken_barrier if a party was killed, or reset() was called meanwhile; the first time in

@@ -4,6 +4,10 @@
 
 namespace tandem {
 
+namespace detail {
+struct mutex_access;
+}  // namespace detail
+
 /// A lock with one owner at a time, which is a thread, of this process or another. In ordinary memory it is shared by
 /// threads, in memory shared with other processes by all threads of all of them. An owner that dies, or ends, while it
 /// holds the lock is told to everybody else. Lock it before its members are changed by nobody else: std::lock_guard,
@@ -27,8 +31,9 @@ class mutex {
   /// Errors: as lock(), but false if the caller has it. Cost: as lock().
   bool try_lock() { return detail::take_free(word_) || detail::try_lock(word_); }
   /// Gives it back.
-  /// Errors: std::system_error (operation_not_permitted) if the caller does not hold it. Cost: one atomic step; a system
-  /// call if somebody waits.
+  /// Errors: std::system_error (operation_not_permitted) if the caller does not hold it, or no longer, since another
+  /// process wrote over the word: the destructor of std::lock_guard ends the program then. Where such a process has the
+  /// memory, shared<T>::with() holds the lock instead. Cost: one atomic step; a system call if somebody waits.
   void unlock() {
     if (!detail::give_back(word_)) detail::unlock(word_);
   }
@@ -42,8 +47,18 @@ class mutex {
   }
 
  protected:
+  friend struct detail::mutex_access;
   detail::lock_word word_{0};  // NOLINT: of the locks that are made from this one
 };
+
+namespace detail {
+struct mutex_access {
+  /// At the end of a scope that holds it: whatever a peer has done to the word is no reason to end the program.
+  static void end_scope(mutex& m) noexcept {
+    if (!give_back(m.word_)) detail::end_scope(m.word_);
+  }
+};
+}  // namespace detail
 
 /// A mutex for which one can wait for a limited time.
 /// Threads: as mutex.

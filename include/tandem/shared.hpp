@@ -78,13 +78,14 @@ class shared {
   /// What `f(object)` gives, which is called under the lock that comes with the object.
   /// Blocks: until the lock is free. Errors: owner_died, without a call of `f`, once a thread or process has died in a
   /// call like this one, until lock_and_repair(); what `f` throws; std::system_error (resource_deadlock_would_occur)
-  /// within such a call; as mutex::lock(). Cost: free: no system call.
+  /// within such a call; as mutex::lock(). A process that writes over the lock meanwhile harms those who come next, and not
+  /// this call. Cost: free: no system call.
   template <class F>
   decltype(auto) with(F&& f) const {
     all().lock.lock();
     const struct unlocks {
       mutex& lock;
-      ~unlocks() { lock.unlock(); }
+      ~unlocks() { detail::mutex_access::end_scope(lock); }
     } at_end{all().lock};
     return std::forward<F>(f)(all().object);
   }
@@ -125,7 +126,8 @@ class shared_array {
   /// are.
   /// Blocks: with a name, while another process is making it. Errors: resource_exhausted: the machine, or a limit of this
   /// process, cannot give so much, now or ever; a constructor's own. With a name: std::invalid_argument if the name
-  /// cannot be one, or the memory of that name is of another size or kind, or its locks are of another program.
+  /// cannot be one, or the file of that name is none of tandem's, or of another size or kind, or its locks are of another
+  /// program.
   /// Cost: some ten system calls, and 0.2 ms for each MiB, since all of it is reserved; 0.6 ms more at the first write.
   explicit shared_array(std::size_t size, memory_options options = {}) requires(!std::is_const_v<T>)
       : segment_(shape(size), options) {

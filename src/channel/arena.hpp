@@ -13,10 +13,11 @@ class arena {
  public:
   arena(ring<Env>& r, std::uint64_t bytes) noexcept : ring_(r), bytes_(bytes) {}
 
-  /// Takes the next position, and room for so many bytes. At most as many as there are.
-  claim_end claim_push(std::uint32_t self, std::uint64_t& position, std::uint64_t size) {
+  /// Takes the next position, and room for so many bytes. At most as many as there are. `none` also if another who takes
+  /// room has not ended by the deadline.
+  claim_end claim_push(std::uint32_t self, std::uint64_t& position, std::uint64_t size, clock::time_point deadline) {
     auto& lock = ring_.all().placing;
-    sync::lock_word_until<Env>(lock, clock::time_point::max(), sync::lock_purpose::use, sync::leaves_it_free{});
+    if (!lock_for_a_moment<Env>(lock, deadline)) return claim_end::none;
     Env::step("place.locked");
     claim_end end = claim_end::none;
     try {

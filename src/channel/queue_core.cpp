@@ -10,6 +10,7 @@
 
 #include "channel/waiting.hpp"
 #include "os/kernel.hpp"
+#include "sync/memory_claims.hpp"
 
 namespace tandem::detail {
 
@@ -65,7 +66,7 @@ queue_core::queue_core(const queue_form& form)
     : form_(form),
       layout_(channel::layout_of(form)),
       memory_(shape_of(layout_), memory_options{}),
-      ring_(words(), at(layout_.slots), {layout_.stride, layout_.count, layout_.limit}),
+      ring_(words(), at(layout_.slots), {layout_.stride, layout_.count, layout_.limit, form.flat_bytes == 0}),
       arena_(ring_, layout_.arena_bytes),
       number_(new_memory_number()) {
   words().number = number_;
@@ -75,7 +76,7 @@ queue_core::queue_core(const queue_form& form, segment_parcel parcel)
     : form_(form),
       layout_(channel::layout_of(form)),
       memory_(shape_of(layout_), std::move(parcel)),
-      ring_(words(), at(layout_.slots), {layout_.stride, layout_.count, layout_.limit}),
+      ring_(words(), at(layout_.slots), {layout_.stride, layout_.count, layout_.limit, form.flat_bytes == 0}),
       arena_(ring_, layout_.arena_bytes),
       number_(words().number) {}
 
@@ -160,7 +161,7 @@ queue_core::claimed queue_core::claim_push(std::size_t size, clock::time_point d
   claimed c;
   const auto attempt = [&] {
     c.end = form_.flat_bytes != 0 ? ring_.claim_push(self, c.position, [](std::uint64_t) { return true; })
-                                  : arena_.claim_push(self, c.position, size);
+                                  : arena_.claim_push(self, c.position, size, deadline);
     return c.end != claim_end::none;
   };
   if (!attempt() && (deadline == os::now || !wait_for(words().room, for_room_, attempt, deadline, token, c))) return c;
@@ -210,7 +211,7 @@ void queue_core::released(const claimed& c) {
   ring_.slot(c.position).cpu.store(this_cpu(), std::memory_order_relaxed);
   ring_.release(c.position, self_id());
   env::step("pop.released");
-  channel::wake_one<env>(words().room);
+  ring_.wake_for_room();
   env::step("pop.woke");
   if (c.slept && ring_.is_next_there()) channel::wake_one<env>(words().items);
 }
@@ -344,7 +345,8 @@ void queue_core::be_pusher(std::uint32_t self) {
     }
     return;
   }
-  sync::join_party(self, number_);
+  if (const std::uint32_t claim = sync::join_party(self, number_))
+    sync::keep_with_memory(memory_.address(), claim, number_);
   env::step("push.joined");
   sync::end_of_parties(number_);
   pusher_.store(self, std::memory_order_relaxed);

@@ -15,6 +15,8 @@
 //
 // Who comes to a slot whose writer or reader has died buries it: the message was torn, or is lost. Several of them do so one
 // by one, under a lock, and write down first what they are about to do, so that each death is counted once.
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -85,6 +87,19 @@ struct ring_words {
   hand<Env> hands[hand_count];
 };
 
+/// For locks that are held for some instructions, and left free by an owner that dies. False if another, who lives, has
+/// not given it back by the deadline, nor within a moment: it was stopped, or has no turn. Without that moment a lock that
+/// is given back at once would look like a queue without room.
+template <class Env>
+bool lock_for_a_moment(typename Env::word& w, clock::time_point deadline) {
+  if (sync::lock_word_once<Env>(w, sync::leaves_it_free{}) == sync::lock_end::taken) return true;
+  constexpr std::chrono::milliseconds patience{10};
+  if (deadline != clock::time_point::max()) deadline = std::max(deadline, clock::now() + patience);
+  // As for a repair: whatever a peer has written there, the lock itself is good.
+  return sync::lock_word_until<Env>(w, deadline, sync::lock_purpose::repair, sync::leaves_it_free{}) !=
+         sync::lock_end::late;
+}
+
 enum class claim_end {
   taken,
   none,   // no room, no message
@@ -100,6 +115,7 @@ class ring {
     std::size_t stride = 0;   // from slot to slot
     std::uint64_t count = 0;  // of slots, at least 2
     std::uint64_t limit = 0;  // how many may be full
+    bool of_any_size = false;
   };
 
   ring(words& w, std::byte* slots, const shape& s) noexcept : words_(w), slots_(slots), shape_(s) {
@@ -124,8 +140,10 @@ class ring {
   bool commit(std::uint64_t position, std::uint32_t self) noexcept {
     return leave(position, slot_state::writing, self, slot_state::full, 0);
   }
-  /// It will not be.
+  /// It will not be. Nothing if it is not the caller's: a copy of the program has the loans of its original, and no place.
   void withdraw(std::uint64_t position, std::uint32_t self) noexcept {
+    if (slot(position).word.load(std::memory_order_relaxed) != slot_word(round_of(position), slot_state::writing, self))
+      return;
     words_.withdrawn.fetch_add(1, std::memory_order_relaxed);
     leave(position, slot_state::writing, self, slot_state::withdrawn, 0);
   }
@@ -168,17 +186,16 @@ class ring {
 
   /// Makes whole what those who buried and died have left.
   void finish_burials() {
-    sync::lock_word_until<Env>(words_.burying, clock::time_point::max(), sync::lock_purpose::use,
-                               sync::leaves_it_free{});
+    if (!lock_for_a_moment<Env>(words_.burying, no_wait)) return;  // one who lives is at it
     finish_burial();
     sync::unlock_word<Env>(words_.burying);
   }
-  /// If whoever is at that slot has died, it is buried.
+  /// If whoever is at that slot has died, it is buried. False also while another, who lives, is at that: he wakes all when
+  /// it is done.
   bool bury_if_dead(std::uint64_t position, std::uint64_t w) {
     if (state_of(w) != slot_state::writing && state_of(w) != slot_state::reading) return false;
     if (Env::alive(owner_of(w))) return false;
-    sync::lock_word_until<Env>(words_.burying, clock::time_point::max(), sync::lock_purpose::use,
-                               sync::leaves_it_free{});
+    if (!lock_for_a_moment<Env>(words_.burying, no_wait)) return false;
     finish_burial();
     if (slot(position).word.load(std::memory_order_acquire) == w) {
       const bool torn = state_of(w) == slot_state::writing;
@@ -194,6 +211,15 @@ class ring {
     wake_everybody();
     return true;
   }
+  /// Something was read, or passed over. Where messages differ in size, what is free now may be too little for the one who
+  /// has waited longest and enough for another: whoever waits looks.
+  void wake_for_room() noexcept {
+    if (shape_.of_any_size) {
+      wake_all<Env>(words_.room);
+    } else {
+      wake_one<Env>(words_.room);
+    }
+  }
   void wake_everybody() noexcept {
     wake_all<Env>(words_.items);
     wake_all<Env>(words_.room);
@@ -205,6 +231,7 @@ class ring {
 
  private:
   enum class step_end { taken, none, ended, again };
+  static constexpr clock::time_point no_wait{};
   static constexpr unsigned no_shift = 64;
   static constexpr std::size_t line = 64;
 
@@ -331,7 +358,7 @@ class ring {
                                          std::memory_order_seq_cst);
     Env::step("pass.freed");
     move_on(words_.head, h);
-    wake_one<Env>(words_.room);
+    wake_for_room();
   }
 
   // One that was begun; by whoever holds the lock.

@@ -25,7 +25,8 @@ std::string checked(const std::string& name) {
   return name_prefix + name;
 }
 
-// A peer that writes over the label keeps its memory: what is no file of ours is left alone.
+// A peer that writes over the label keeps its memory: what is no file of ours is left alone. A file gets its size by the
+// label, in one step (named_file::size_by_label()), so that there is none of ours without.
 bool is_ours(int fd) {
   const long size = os::size_of(fd);
   if (size < static_cast<long>(sizeof(segment_label))) return false;
@@ -49,6 +50,10 @@ named_file::named_file(const std::string& name, const segment_shape& shape)
     const bool empty = os::size_of(opened) == 0;
     if (alone && empty) return;  // ours to make; the others wait for our lock
     if (alone) {
+      if (!is_ours(opened))
+        throw std::invalid_argument("tandem: \"" + name + "\" cannot be the name of shared memory: /dev/shm/" +
+                                    file_name_ +
+                                    " is a file that tandem did not make; remove it, or take another name");
       os::remove_name(file_name_.c_str());
     } else if (!empty) {  // else its maker failed
       try {
@@ -64,6 +69,12 @@ named_file::named_file(const std::string& name, const segment_shape& shape)
     }
   }
   os::throw_failed("flock", EAGAIN, "other programs make and remove the name \"" + name + "\" all the time");
+}
+
+int named_file::size_by_label(int fd, std::size_t bytes) {
+  const std::uint64_t magic[sizeof(segment_label) / sizeof(std::uint64_t)] = {label_magic};
+  static_assert(offsetof(segment_label, magic) == 0 && sizeof magic == sizeof(segment_label));
+  return os::write_at(fd, std::as_bytes(std::span(magic)), bytes - sizeof magic);
 }
 
 // The kernel replaces the lock in one step: nobody gets it in between (Linux 4.2).

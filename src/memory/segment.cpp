@@ -43,6 +43,11 @@ void check_room(const segment_shape& shape, std::size_t bytes) {
   if (bytes > available) refuse_size(shape, "about " + std::to_string(available) + " bytes are available");
 }
 
+// Only arrays have read_only(). A peer that may add seals can keep everybody else from being given a handle that writes.
+os::more_seals seals_to_come(const segment_shape& shape) {
+  return shape.kind == segment_kind::array ? os::more_seals::may_come : os::more_seals::none;
+}
+
 std::byte* map_all(int fd, std::size_t bytes, bool writable) {
   void* address = writable ? os::map(fd, 0, bytes) : os::map_read_only(fd, bytes);
   if (address == nullptr) os::throw_failed("mmap", errno);
@@ -60,7 +65,7 @@ std::size_t check_file(int fd, const segment_shape& shape) {
   alignas(segment_label) std::array<std::byte, sizeof(segment_label)> copy{};
   os::check(os::read_at(fd, copy, static_cast<std::size_t>(size) - copy.size()), "pread");
   segment_label found;
-  std::memcpy(static_cast<void*>(&found), copy.data(), offsetof(segment_label, on_the_way));
+  std::memcpy(static_cast<void*>(&found), copy.data(), offsetof(segment_label, unused));
   if (found.magic != label_magic || found.kind != static_cast<std::uint32_t>(shape.kind) ||
       found.element_bytes != shape.element_bytes || found.content_bytes != content_bytes(shape))
     throw decode_error("tandem: a descriptor came that is other memory than its message says");
@@ -71,7 +76,8 @@ std::size_t check_file(int fd, const segment_shape& shape) {
   return static_cast<std::size_t>(size);
 }
 
-mapping::mapping(const segment_shape& shape, const memory_options& options) : is_named_(!options.name.empty()) {
+mapping::mapping(const segment_shape& shape, const memory_options& options)
+    : is_named_(!options.name.empty()), has_readers_(!is_named_ && shape.kind == segment_kind::array) {
   if (is_named_) {
     named_.emplace(options.name, shape);
     file_ = named_->take();
@@ -129,7 +135,7 @@ bool mapping::take_huge(const segment_shape& shape) {
   const std::size_t page = file ? os::block_bytes(file.get()) : 0;
   const std::size_t bytes = page == 0 ? no_size : file_bytes(shape, page);
   if (bytes == no_size || os::resize(file.get(), bytes) != 0 || os::reserve(file.get(), 0, bytes) != 0 ||
-      os::keep_size(file.get()) != 0)
+      os::keep_size(file.get(), seals_to_come(shape)) != 0)
     return false;
   void* address = os::map(file.get(), 0, bytes);
   if (address == nullptr) return false;
@@ -145,16 +151,22 @@ void mapping::take_ordinary(const segment_shape& shape, bool huge_pages) {
   check_room(shape, bytes);
   if (!is_named_)
     file_ = file_descriptor(static_cast<int>(os::check(os::anonymous_file("tandem memory", 0), "memfd_create")));
-  os::check(os::resize(file_.get(), bytes), "ftruncate");
+  if (is_named_) {
+    os::check(named_file::size_by_label(file_.get(), bytes), "pwrite");
+  } else {
+    os::check(os::resize(file_.get(), bytes), "ftruncate");
+  }
   address_ = map_all(file_.get(), bytes, true);  // before the memory is taken: this may fail too, and is cheap
   bytes_ = bytes;
   if (huge_pages) os::touch_as_huge(address_, bytes);
   if (const int failed = os::reserve(file_.get(), 0, bytes); failed != 0)
     os::throw_failed("fallocate", -failed, std::to_string(bytes) + " bytes were to be reserved");
-  if (!is_named_) os::check(os::keep_size(file_.get()), "fcntl(F_ADD_SEALS)");  // the kernel seals no file with a name
+  // The kernel seals no file with a name.
+  if (!is_named_) os::check(os::keep_size(file_.get(), seals_to_come(shape)), "fcntl(F_ADD_SEALS)");
 }
 
-mapping::mapping(segment_shape shape, segment_parcel parcel) : is_named_(parcel.is_named) {
+mapping::mapping(segment_shape shape, segment_parcel parcel)
+    : is_named_(parcel.is_named), has_readers_(!is_named_ && shape.kind == segment_kind::array) {
   shape.count = parcel.count;
   const int fd = parcel.descriptor.get();
   if (is_named_) {
@@ -173,8 +185,7 @@ mapping::mapping(segment_shape shape, segment_parcel parcel) : is_named_(parcel.
                            : "tandem: a handle that only reads came with memory that can be written");
   address_ = map_all(fd, bytes_, parcel.writable);
   file_ = std::move(parcel.descriptor);
-  // Relaxed: a count for read_only(), which orders nothing. A peer that writes over it only hinders that.
-  if (parcel.writable && !is_named_) label().on_the_way.fetch_sub(1, std::memory_order_relaxed);
+  if (parcel.writable && has_readers_) os::unlock(file_.get());  // it has arrived
   attach(shape, memory_origin::handed);
 }
 
@@ -188,11 +199,22 @@ file_descriptor mapping::hand_out(bool writable) {
   if (is_named_) return file_;
   if (writable && os::contents_are_kept(file_.get()))
     throw std::logic_error(
-        "tandem: read_only() was called for this memory, so no other process can get a handle of it that writes: pass "
-        "those handles before, or pass what read_only() gave");
-  file_descriptor copy(file_);
-  if (writable) label().on_the_way.fetch_add(1, std::memory_order_relaxed);
-  return copy;
+        "tandem: read_only() was called for this memory, or a process that has it sealed it, so no other process can "
+        "get "
+        "a handle of it that writes: pass those handles before, or pass what read_only() gave");
+  return writable && has_readers_ ? file_on_the_way() : file_;
+}
+
+// Locked until it is mapped elsewhere, or until it is gone: with the message that nobody read, say, or the process that was
+// killed before it did. A count would have to be kept by those who are gone.
+file_descriptor mapping::file_on_the_way() const {
+  const int opened = os::open_again(file_.get());
+  // Without /proc, or where a sandbox denies it: nobody knows that it is on its way, and read_only() before it arrives is an
+  // error there instead of here.
+  if (opened == -ENOENT || opened == -EACCES || opened == -EPERM) return file_;
+  file_descriptor sent(static_cast<int>(os::check(opened, "open")));
+  os::try_lock_shared(sent.get());  // else another process is in read_only() at this moment
+  return sent;
 }
 
 void mapping::keep_contents() {
@@ -202,12 +224,14 @@ void mapping::keep_contents() {
         "without a name");
   const std::lock_guard lock(sending_);
   if (os::contents_are_kept(file_.get())) return;
-  if (label().on_the_way.load(std::memory_order_relaxed) != 0)
+  if (!os::lock_alone(file_.get()))
     throw std::logic_error(
         "tandem: read_only() while a handle that writes is on its way to another process, which could no longer map "
         "it: "
         "call it before that, or once the process has the handle (it has returned, say)");
-  os::check(os::keep_contents(file_.get()), "fcntl(F_ADD_SEALS)");
+  const int kept = os::keep_contents(file_.get());
+  os::unlock(file_.get());
+  os::check(kept, "fcntl(F_ADD_SEALS)");
 }
 
 // ---- segment ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 //
 // The file of a segment is its contents, from offset 0 on, and at its very end a label, which says what the contents are.
 // A peer may write over the label: it tells an honest mistake from the right memory, and no bound is taken from it.
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -20,13 +19,12 @@ struct segment_label {
   std::uint32_t kind = 0;
   std::uint32_t element_bytes = 0;
   std::uint64_t content_bytes = 0;
-  std::uint64_t session = 0;                  // of the processes whose locks are inside; 0: none are
-  std::atomic<std::uint32_t> on_the_way = 0;  // handles that write, sent and not yet mapped
-  std::uint32_t unused = 0;
+  std::uint64_t session = 0;  // of the processes whose locks are inside; 0: none are
+  std::uint64_t unused = 0;
   std::uint64_t number = 0;  // of memory with locks: by it a latch knows who owes it a count
   std::uint32_t unused_too[4] = {};
 };
-static_assert(sizeof(segment_label) == 64 && std::atomic<std::uint32_t>::is_always_lock_free);
+static_assert(sizeof(segment_label) == 64);
 
 constexpr std::uint64_t label_magic = 0x316d'656d'646e'6174;  // "tandmem1"
 
@@ -48,6 +46,8 @@ class named_file {
 
   bool is_joined() const noexcept { return joined_; }
   file_descriptor take() noexcept { return std::move(file_); }
+  /// Makes the file so large, with the begin of a label at its end. 0, or minus errno.
+  static int size_by_label(int fd, std::size_t bytes);
   /// The memory is made: others may join. Errors: resource_exhausted.
   void publish(int fd) const;
   /// Removes the name if nobody else has the memory.
@@ -88,14 +88,16 @@ class mapping {
   void attach(const segment_shape& shape, memory_origin origin);
   void make_label(const segment_shape& shape) const;
   segment_label& label() const noexcept;
+  file_descriptor file_on_the_way() const;
 
   file_descriptor file_;
   std::byte* address_ = nullptr;
   std::size_t bytes_ = 0;  // of the file, and of the map
   bool is_named_ = false;
+  bool has_readers_ = false;              // it is of a kind that has read_only(), and has no name
   std::optional<named_file> named_ = {};  // by name it was asked for
   bool attached_ = false;                 // to the locks that are inside
-  std::mutex sending_;                    // between a look at the seals and the count of what is on the way
+  std::mutex sending_;                    // between a look at the seals and the lock of what is on the way
 };
 
 }  // namespace tandem::detail

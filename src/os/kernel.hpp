@@ -80,9 +80,10 @@ int anonymous_file(const char* name, std::size_t bytes) noexcept;  // memfd; byt
 bool sealed_at(int fd, std::size_t bytes) noexcept;                // it is a memfd of that size that cannot be resized
 int huge_file(const char* name) noexcept;        // memfd of huge pages; fails where the machine has none
 int resize(int fd, std::size_t bytes) noexcept;  // -EFBIG past RLIMIT_FSIZE, and no signal
-int keep_size(int fd) noexcept;                  // seals it: a peer that shrinks it would be our SIGBUS
-int keep_contents(int fd) noexcept;              // seals it: no new way to write, for anybody; maps that are stay
-bool size_is_kept(int fd) noexcept;              // false also for what is no memfd
+enum class more_seals { none, may_come };
+int keep_size(int fd, more_seals) noexcept;  // seals it: a peer that shrinks it would be our SIGBUS
+int keep_contents(int fd) noexcept;          // seals it: no new way to write, for anybody; maps that are stay
+bool size_is_kept(int fd) noexcept;          // false also for what is no memfd
 bool contents_are_kept(int fd) noexcept;
 std::size_t block_bytes(int fd) noexcept;  // of a file of huge pages: one page
 /// Takes the memory now, so that no access is a SIGBUS for the lack of it. In pieces: a signal that comes makes the kernel
@@ -94,6 +95,9 @@ bool is_named(int fd, const char* name) noexcept;  // it is what has that name n
 void remove_name(const char* name) noexcept;
 int lock_shared(int fd) noexcept;  // flock(2); waits
 bool lock_alone(int fd) noexcept;  // nobody else has a lock; if not, its own is lost
+bool try_lock_shared(int fd) noexcept;
+void unlock(int fd) noexcept;     // of all descriptors of the same opening
+int open_again(int fd) noexcept;  // the same file, to read and write, with locks of its own
 /// What this machine, and the control groups of this process, could still give; an estimate.
 std::size_t available_memory(const std::string& proc_self = "/proc/self", const std::string& root = "");
 /// Shared, read and write; nullptr with errno set. `instead_of`: replaces what is mapped there, if it can.

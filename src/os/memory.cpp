@@ -80,9 +80,10 @@ int resize(int fd, std::size_t bytes) noexcept {
   return ::ftruncate(fd, static_cast<off_t>(bytes)) == 0 ? 0 : -errno;
 }
 
-int keep_size(int fd) noexcept {
+int keep_size(int fd, more_seals more) noexcept {
   if (const int e = injected()) return -e;
-  return ::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0 ? 0 : -errno;
+  return ::fcntl(fd, F_ADD_SEALS, more == more_seals::none ? size_seals : F_SEAL_SHRINK | F_SEAL_GROW) == 0 ? 0
+                                                                                                            : -errno;
 }
 
 int keep_contents(int fd) noexcept {
@@ -175,6 +176,17 @@ int lock_shared(int fd) noexcept {
   do result = ::flock(fd, LOCK_SH);
   while (result < 0 && errno == EINTR);
   return result < 0 ? -errno : 0;
+}
+
+bool try_lock_shared(int fd) noexcept { return ::flock(fd, LOCK_SH | LOCK_NB) == 0; }
+void unlock(int fd) noexcept { ::flock(fd, LOCK_UN); }
+
+int open_again(int fd) noexcept {
+  if (const int e = injected()) return -e;
+  std::array<char, 32> path{};
+  std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd);
+  const int opened = clear_of_standard(::open(path.data(), O_RDWR | O_CLOEXEC));
+  return opened < 0 ? -errno : opened;
 }
 
 bool lock_alone(int fd) noexcept { return ::flock(fd, LOCK_EX | LOCK_NB) == 0; }

@@ -6,6 +6,7 @@
 #include <tandem/error.hpp>
 
 #include "sync/barrier_algorithm.hpp"
+#include "sync/memory_claims.hpp"
 
 namespace tandem::detail {
 
@@ -24,12 +25,13 @@ std::uint64_t barrier_of(std::ptrdiff_t parties) {
 namespace {
 
 // Before it first arrives, so that there is no moment at which its death would not be seen.
-std::uint32_t attach(std::uint64_t number) {
+std::uint32_t attach(barrier_state& b, std::uint64_t number) {
   if (const std::uint32_t claim = sync::own_claim(number, claim_step::attached)) return claim;
   const std::uint32_t claim = sync::take_claim(number);
   auto& state = env::claim_at(claim).state;
   state.store(sync::next_use(state.load(std::memory_order_relaxed), claim_step::attached), std::memory_order_seq_cst);
   sync::remember_claim(number, claim);
+  sync::keep_with_memory(&b, claim, number);
   env::step("barrier.attached");
   return claim;
 }
@@ -43,7 +45,7 @@ void detach(std::uint32_t claim) noexcept {
 void arrive(barrier_state& b, sync::arrival how) {
   env::me();
   const std::uint64_t number = sync::number_of(b.number);
-  const std::uint32_t claim = attach(number);
+  const std::uint32_t claim = attach(b, number);
   const std::uint32_t deaths = env::deaths();
   if (b.seen_deaths.load(std::memory_order_relaxed) != deaths) {
     sync::break_for_the_dead<env>(b.word, number);
@@ -67,5 +69,7 @@ void reset_barrier(barrier_state& b) {
   env::me();
   sync::reset_barrier<env>(b.word, sync::number_of(b.number));
 }
+
+void end_barrier(barrier_state& b) noexcept { sync::end_attachments(b.number.load(std::memory_order_relaxed)); }
 
 }  // namespace tandem::detail

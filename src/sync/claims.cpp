@@ -11,13 +11,39 @@ namespace tandem::sync {
 
 std::uint32_t take_claim(std::uint64_t object) { return take_claim_for(environment::me(), object); }
 
+namespace {
+
+constexpr bool is_membership(claim_step step) noexcept {
+  return step == claim_step::attached || step == claim_step::pushing;
+}
+
+// The table is full: the claim of one that died, from the hint on, which goes round. A share that it holds stays its own,
+// until the object gets it back.
+std::uint32_t take_claim_of_the_dead(session_page& p, std::uint32_t owner) noexcept {
+  return find_entry(p.claim_marks, claim_count, [&](std::uint32_t i) {
+    claim& c = p.claims[i];
+    std::uint32_t before = c.owner.load(std::memory_order_acquire);
+    if (is_live(before)) return false;
+    std::uint32_t state = c.state.load(std::memory_order_acquire);
+    if (step_of(state) != claim_step::idle) {
+      if (!is_membership(step_of(state)) ||
+          !c.state.compare_exchange_strong(state, with_step(state, claim_step::idle), std::memory_order_acq_rel))
+        return false;
+    }
+    return c.owner.compare_exchange_strong(before, owner, std::memory_order_acq_rel);
+  });
+}
+
+}  // namespace
+
 std::uint32_t take_claim_for(std::uint32_t owner, std::uint64_t object) {
   session_page& p = session();
-  const std::uint32_t index = find_entry(p.claim_marks, claim_count, [&](std::uint32_t i) {
+  std::uint32_t index = find_entry(p.claim_marks, claim_count, [&](std::uint32_t i) {
     std::uint32_t nobody = 0;
     return p.claims[i].owner.load(std::memory_order_relaxed) == 0 &&
            p.claims[i].owner.compare_exchange_strong(nobody, owner, std::memory_order_acq_rel);
   });
+  if (index == 0) index = take_claim_of_the_dead(p, owner);
   if (index == 0)
     os::throw_failed("tandem: shares in locks", EAGAIN,
                      "too many are held at once, by all processes; release some first");
@@ -31,13 +57,36 @@ void free_claim(std::uint32_t index) noexcept {
   freed_entry(p.claim_marks, index % claim_count);
 }
 
-void end_attachment(std::uint32_t index) noexcept {
-  session_page* const p = session_if_made();
-  claim& c = p->claims[index % claim_count];
-  const std::uint32_t owner = c.owner.load(std::memory_order_acquire);
-  if (owner == 0 || owner != process_as_a_whole()) return;
-  c.state.store(with_step(c.state.load(std::memory_order_relaxed), claim_step::idle), std::memory_order_release);
+namespace {
+
+// One that is given up in order. A pusher that leaves so while others were killed before is not to leave them as the last
+// ones: as long as it was there, they were not.
+void give_up_membership(session_page& p, std::uint32_t index) noexcept {
+  claim& c = p.claims[index];
+  const std::uint32_t state = c.state.load(std::memory_order_acquire);
+  if (step_of(state) == claim_step::pushing && p.deaths.load(std::memory_order_seq_cst) != 0)
+    end_of_parties(c.object.load(std::memory_order_relaxed));
+  c.state.store(with_step(state, claim_step::idle), std::memory_order_release);
   free_claim(index);
+}
+
+}  // namespace
+
+void end_attachment(std::uint32_t index, std::uint64_t object) noexcept {
+  session_page& p = *session_if_made();
+  const claim& c = p.claims[index % claim_count];
+  if (c.object.load(std::memory_order_acquire) != object ||
+      !is_membership(step_of(c.state.load(std::memory_order_acquire))) ||
+      !is_of_this_process(c.owner.load(std::memory_order_acquire)))
+    return;
+  give_up_membership(p, index % claim_count);
+}
+
+void end_attachments(std::uint64_t object) noexcept {
+  const session_page* const p = session_if_made();
+  if (p == nullptr) return;
+  const std::uint32_t used = used_of(p->claim_marks, claim_count);
+  for (std::uint32_t i = 1; i < used; ++i) end_attachment(i, object);
 }
 
 void free_claim_after(std::uint32_t index, std::uint32_t held) noexcept {
@@ -103,9 +152,8 @@ bool drop_claims(session_page& p, std::uint32_t id) noexcept {
     claim& c = p.claims[i];
     if (c.owner.load(std::memory_order_acquire) != id) continue;
     const claim_step step = step_of(c.state.load(std::memory_order_acquire));
-    if (step == claim_step::idle || step == claim_step::attached) {
-      c.state.store(with_step(c.state.load(std::memory_order_relaxed), claim_step::idle), std::memory_order_release);
-      free_claim(i);
+    if (step == claim_step::idle || is_membership(step)) {
+      give_up_membership(p, i);
     } else {
       none_left = false;
     }
@@ -125,10 +173,12 @@ bool has_claim(std::uint32_t owner, std::uint64_t object) noexcept {
   return false;
 }
 
-void join_party(std::uint32_t process, std::uint64_t object) {
-  if (has_claim(process, object)) return;
-  auto& state = environment::claim_at(take_claim_for(process, object)).state;
-  state.store(next_use(state.load(std::memory_order_relaxed), claim_step::attached), std::memory_order_seq_cst);
+std::uint32_t join_party(std::uint32_t process, std::uint64_t object) {
+  if (has_claim(process, object)) return 0;
+  const std::uint32_t claim = take_claim_for(process, object);
+  auto& state = environment::claim_at(claim).state;
+  state.store(next_use(state.load(std::memory_order_relaxed), claim_step::pushing), std::memory_order_seq_cst);
+  return claim;
 }
 
 namespace {
@@ -137,7 +187,7 @@ void forget_party(session_page& p, std::uint32_t index, std::uint32_t owner) noe
   // Whoever takes the entry next finds it idle; the owner is gone, and writes no more.
   claim& c = p.claims[index];
   std::uint32_t state = c.state.load(std::memory_order_acquire);
-  if (step_of(state) != claim_step::attached ||
+  if (step_of(state) != claim_step::pushing ||
       !c.state.compare_exchange_strong(state, with_step(state, claim_step::idle), std::memory_order_acq_rel)) {
     return;  // another was faster
   }
@@ -155,7 +205,7 @@ party_end end_of_parties(std::uint64_t object) noexcept {
     for (std::uint32_t i = 1; i < used; ++i) {
       const std::uint32_t owner = p.claims[i].owner.load(std::memory_order_acquire);
       if (owner != 0 && p.claims[i].object.load(std::memory_order_acquire) == object &&
-          step_of(p.claims[i].state.load(std::memory_order_acquire)) == claim_step::attached) {
+          step_of(p.claims[i].state.load(std::memory_order_acquire)) == claim_step::pushing) {
         act(i, owner);
       }
     }

@@ -13,10 +13,11 @@ namespace tandem::sync {
 
 enum class claim_step : std::uint32_t {
   idle,      // its participant keeps it for the next time
-  attached,  // a party of a barrier
+  attached,  // a party of a barrier; a process that was handed memory, or has paid a latch in it
   taking,    // the count was taken if the object names this claim
   held,      // a count is taken
   giving,    // the count was given back if the object names this claim
+  pushing,   // a process that pushes into a queue
 };
 constexpr std::uint32_t claim_step_bits = 3;
 constexpr std::uint32_t claim_step_mask = (1U << claim_step_bits) - 1;
@@ -30,12 +31,15 @@ constexpr std::uint32_t next_use(std::uint32_t state, claim_step step) noexcept 
   return with_step(state + (1U << claim_step_bits), step);
 }
 
-/// A claim of the calling thread on the object with that number, idle; it has an index. Errors: resource_exhausted.
+/// A claim of the calling thread on the object with that number, idle; it has an index. If there are no others, that of one
+/// who has died and has nothing in its hands: what waits for news of it gets none then. Errors: resource_exhausted.
 std::uint32_t take_claim(std::uint64_t object);
 std::uint32_t take_claim_for(std::uint32_t owner, std::uint64_t object);
 void free_claim(std::uint32_t index) noexcept;
-/// Frees one that was attached, of this process as a whole; not in a copy of it.
-void end_attachment(std::uint32_t index) noexcept;
+/// Frees one on that object that is attached or pushing, if it is of this process, and not of one that it is a copy of.
+void end_attachment(std::uint32_t index, std::uint64_t object) noexcept;
+/// Frees all of those: the object is gone.
+void end_attachments(std::uint64_t object) noexcept;
 /// The same after the share was given back that it held in that state; not if it is another's by now.
 void free_claim_after(std::uint32_t index, std::uint32_t held) noexcept;
 /// The calling thread's claim on that object at that step; 0: it has none.
@@ -47,9 +51,9 @@ std::uint64_t number_of(std::atomic<std::uint64_t>& number);
 
 /// Whether that participant has a claim on that object.
 bool has_claim(std::uint32_t owner, std::uint64_t object) noexcept;
-/// From now on that process is one of the parties of the object, until it ends; nothing if it is already. Errors:
-/// resource_exhausted.
-void join_party(std::uint32_t process, std::uint64_t object);
+/// From now on that process is one of the parties of the object, until it ends, or lets go of it; gives its claim, or 0 if
+/// it is one already. Errors: resource_exhausted.
+std::uint32_t join_party(std::uint32_t process, std::uint64_t object);
 enum class party_end {
   none,    // there was no party, or the last one ended in order
   alive,   // there is one

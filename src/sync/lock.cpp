@@ -30,6 +30,12 @@ void require_given(bool given) {
   --this_thread.held;
 }
 
+// At the end of a scope that has held it, also where a peer has written over the word meanwhile. A copy of the program that
+// leaves the scope of its original holds nothing.
+void held_one_fewer() noexcept {
+  if (this_thread.held != 0) --this_thread.held;
+}
+
 }  // namespace
 
 void throw_owner_died() {
@@ -57,18 +63,23 @@ bool lock_until(lock_word& word, clock::time_point deadline) {
 void unlock(lock_word& word) { require_given(sync::unlock_word<env>(word)); }
 void unlock_for_all(lock_word& word) { require_given(sync::unlock_word<env>(word, sync::all_waiters)); }
 
+void end_scope(lock_word& word) noexcept {
+  if (is_mine(word)) sync::unlock_word<env>(word);
+  held_one_fewer();
+}
+
 void lock_for_repair(lock_word& word) {
   taken_or_thrown(sync::lock_word_until<env>(word, os::never, sync::lock_purpose::repair));
 }
 
 void end_repair(lock_word& word) noexcept {
-  if (sync::unlock_word<env>(word, sync::all_waiters)) --this_thread.held;
+  if (is_mine(word)) sync::unlock_word<env>(word, sync::all_waiters);
+  held_one_fewer();
 }
 
 void give_up_repair(lock_word& word) noexcept {
-  if (!is_mine(word)) return;
-  --this_thread.held;
-  sync::spoil_word<env>(word);
+  if (is_mine(word)) sync::spoil_word<env>(word);
+  held_one_fewer();
 }
 
 }  // namespace detail

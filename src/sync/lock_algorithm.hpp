@@ -42,7 +42,8 @@ struct leaves_it_free {
 template <class Env, class Legacy = leaves_it_died>
 bool bury_owner(typename Env::word& w, std::uint32_t seen, Legacy legacy = {}) noexcept {
   const std::uint32_t owner = seen & owner_mask;
-  if (owner == 0 || Env::alive(owner)) return false;
+  // Held by nobody, and yet not free: no participant writes that. Who wrote over the word is as a dead owner.
+  if (owner == 0 ? seen != waiting_bit : Env::alive(owner)) return false;
   const std::uint32_t left = (seen & died_bit) != 0 ? died_bit : legacy();
   if (w.compare_exchange_strong(seen, left, std::memory_order_acq_rel)) {
     Env::step("lock.buried");

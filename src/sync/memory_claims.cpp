@@ -3,6 +3,7 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -17,10 +18,15 @@ namespace sync {
 
 namespace {
 
+struct kept_claim {
+  std::uint32_t index;
+  std::uint64_t object;
+};
 struct attached_memory {
   std::size_t bytes = 0;
   std::uint64_t number = 0;
-  std::vector<std::uint32_t> claims = {};  // of this process; they go with the memory
+  bool was_handed = false;
+  std::vector<kept_claim> claims = {};  // of this process, on what lies there; they go with the memory
 };
 struct attachments {
   std::mutex mutex;
@@ -32,10 +38,21 @@ attachments& attached() {
 }
 std::atomic<std::size_t> attached_count{0};
 
+// Room for one more. Those of threads that have ended are another's by now.
+void make_room(std::vector<kept_claim>& claims) {
+  if (claims.size() < claims.capacity()) return;
+  std::erase_if(claims, [](const kept_claim& c) {
+    const claim& now = environment::claim_at(c.index);
+    return now.object.load(std::memory_order_relaxed) != c.object ||
+           !is_of_this_process(now.owner.load(std::memory_order_acquire));
+  });
+  if (claims.size() == claims.capacity()) claims.reserve(2 * claims.size() + 1);
+}
+
 void claim_for_process(attached_memory& memory, std::uint64_t object) {
-  memory.claims.reserve(memory.claims.size() + 1);
+  make_room(memory.claims);
   const std::uint32_t claim = take_claim_for(enroll_process(), object);
-  memory.claims.push_back(claim);
+  memory.claims.push_back({claim, object});
   auto& state = environment::claim_at(claim).state;
   state.store(next_use(state.load(std::memory_order_relaxed), claim_step::attached), std::memory_order_seq_cst);
 }
@@ -46,6 +63,25 @@ attached_memory* memory_at(attachments& all, const void* where) noexcept {
   if (after == all.by_address.begin()) return nullptr;
   --after;
   return address - after->first < after->second.bytes ? &after->second : nullptr;
+}
+
+// What this process is in an object goes on if it has the memory a second time, elsewhere.
+void let_go(attachments& all, const attached_memory& gone) noexcept {
+  attached_memory* other = nullptr;
+  for (auto& [address, memory] : all.by_address) {
+    if (memory.number == gone.number) other = &memory;
+  }
+  for (const kept_claim& c : gone.claims) {
+    if (other == nullptr || c.object == gone.number) {
+      end_attachment(c.index, c.object);
+    } else {
+      try {
+        make_room(other->claims);
+        other->claims.push_back(c);
+      } catch (const std::bad_alloc&) {  // then it ends with the process
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -62,8 +98,17 @@ void pay(const void* where, std::uint64_t latch) {
   attachments& all = attached();
   const std::lock_guard lock(all.mutex);
   attached_memory* const found = memory_at(all, where);
-  if (found != nullptr && !found->claims.empty() && !has_claim(enroll_process(), latch))
-    claim_for_process(*found, latch);
+  if (found != nullptr && found->was_handed && !has_claim(enroll_process(), latch)) claim_for_process(*found, latch);
+}
+
+void keep_with_memory(const void* where, std::uint32_t claim, std::uint64_t object) {
+  if (attached_count.load(std::memory_order_acquire) == 0) return;
+  attachments& all = attached();
+  const std::lock_guard lock(all.mutex);
+  attached_memory* const found = memory_at(all, where);
+  if (found == nullptr) return;
+  make_room(found->claims);
+  found->claims.push_back({claim, object});
 }
 
 bool debtor_was_killed(std::uint64_t memory, std::uint64_t latch) noexcept {
@@ -92,7 +137,7 @@ void attach_memory(std::uint64_t number, const void* address, std::size_t bytes,
   sync::session();
   sync::attachments& all = sync::attached();
   const std::lock_guard lock(all.mutex);
-  sync::attached_memory memory{bytes, number, {}};
+  sync::attached_memory memory{bytes, number, origin == memory_origin::handed, {}};
   if (origin == memory_origin::handed) sync::claim_for_process(memory, number);
   all.by_address.insert_or_assign(reinterpret_cast<std::uintptr_t>(address), std::move(memory));
   sync::attached_count.store(all.by_address.size(), std::memory_order_release);
@@ -103,8 +148,9 @@ void detach_memory(const void* address) noexcept {
   const std::lock_guard lock(all.mutex);
   const auto found = all.by_address.find(reinterpret_cast<std::uintptr_t>(address));
   if (found == all.by_address.end()) return;
-  for (const std::uint32_t claim : found->second.claims) sync::end_attachment(claim);
+  const sync::attached_memory gone = std::move(found->second);
   all.by_address.erase(found);
+  sync::let_go(all, gone);
   sync::attached_count.store(all.by_address.size(), std::memory_order_release);
 }
 

@@ -418,6 +418,11 @@ bool is_live(std::uint32_t id) noexcept { return state_of(id) == word_of(name_ge
 
 bool was_killed(std::uint32_t id) noexcept { return state_of(id) == word_of(name_generation(id), entry_state::killed); }
 
+bool is_of_this_process(std::uint32_t id) noexcept {
+  return id != 0 && !is_copy() && is_live(id) &&
+         session_if_made()->participants[index_of(id)].process.load(std::memory_order_acquire) == *own_handle;
+}
+
 void tell_death(session_page& p) noexcept {
   p.deaths.fetch_add(1, std::memory_order_seq_cst);
   for (auto& line : p.epochs) move_epoch(line.epoch, os::futex_wake_all);

@@ -113,6 +113,8 @@ std::uint32_t enroll_process();
 std::uint32_t process_as_a_whole() noexcept;
 /// How many places this process holds as a whole (a message under way): if it ends with any, the others are told.
 extern constinit std::atomic<int> places_held;
+/// It is a thread of this process, or the process as a whole, and lives. False in a child made by fork().
+bool is_of_this_process(std::uint32_t id) noexcept;
 /// False once the participant has ended or was killed, and for what was never an id.
 bool is_live(std::uint32_t id) noexcept;
 /// It was killed, as opposed to having ended in order.

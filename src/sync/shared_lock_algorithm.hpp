@@ -29,6 +29,28 @@ struct one_reader_fewer {
   }
 };
 
+/// True if a reader has a claim on the lock that is in force, or about to be.
+template <class Env>
+bool any_reader(std::uint64_t object) noexcept {
+  const std::uint32_t used = Env::claims_used();
+  for (std::uint32_t i = 1; i < used; ++i) {
+    auto& c = Env::claim_at(i);
+    if (c.object.load(std::memory_order_acquire) != object || c.owner.load(std::memory_order_acquire) == 0) continue;
+    const claim_step step = step_of(c.state.load(std::memory_order_acquire));
+    if (step == claim_step::taking || step == claim_step::held || step == claim_step::giving) return true;
+  }
+  return false;
+}
+
+/// A number of readers that nobody has a claim on was written there by a peer that does not follow these rules. A reader
+/// has its claim from before it is counted until it is not any more, and each change of the number renames the word: if it
+/// is the same before the look at the claims and after, there was nobody.
+template <class Env>
+bool forget_readers_of_nobody(typename Env::wide& readers, std::uint64_t seen, std::uint64_t object) noexcept {
+  return !any_reader<Env>(object) &&
+         readers.compare_exchange_strong(seen, seen & ~std::uint64_t{share_number}, std::memory_order_acq_rel);
+}
+
 /// By the owner of the word: waits until no reader is inside, and goes inside. False at the deadline.
 template <class Env>
 bool enter_alone(typename Env::wide& readers, std::uint64_t object, clock::time_point deadline) noexcept {
@@ -46,7 +68,8 @@ bool enter_alone(typename Env::wide& readers, std::uint64_t object, clock::time_
     }
     if (settle_shares<Env>(readers, object, one_reader_fewer{})) continue;
     seen = readers.load(std::memory_order_acquire);
-    if ((lower(seen) & share_number) != 0 && !await_number<Env>(readers, seen, epoch, deadline)) return false;
+    if ((lower(seen) & share_number) == 0 || forget_readers_of_nobody<Env>(readers, seen, object)) continue;
+    if (!await_number<Env>(readers, seen, epoch, deadline)) return false;
   }
   Env::step("alone.inside");
   return true;
@@ -65,12 +88,15 @@ lock_end lock_word_shared(typename Env::word& w, typename Env::wide& readers, st
   const std::uint32_t me = Env::me();
   unsigned turns = Env::spin_turns();
   int refusals = 1 << 20;
+  constexpr int look_at_the_clock = 64;
   for (;;) {
     std::uint32_t seen = w.load(std::memory_order_acquire);
     if (seen == 0) {
       if (take_share<Env>(readers, claim, one_reader_more{})) return lock_end::taken;
       // A writer came between. The mark in a lock that stays free is of nobody who follows these rules.
       if (--refusals == 0) return lock_end::died;
+      if (refusals % look_at_the_clock == 0 && deadline != clock::time_point::max() && clock::now() >= deadline)
+        return lock_end::late;
       continue;
     }
     if ((seen & died_bit) != 0) return lock_end::died;

@@ -1,6 +1,7 @@
 #include "worker/start_body.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
@@ -100,8 +101,9 @@ void change_surroundings(const worker_setup& setup) {
   for (const auto& [name, value] : setup.environment)
     os::check(os::set_variable(name.c_str(), value.c_str()), "setenv");
   if (setup.cwd.empty()) return;
-  if (const int failed = os::change_directory(setup.cwd.c_str()))
-    throw_no_directory(std::error_code(-failed, std::generic_category()), setup.cwd);
+  const int failed = os::change_directory(setup.cwd.c_str());
+  if (failed == -ENOMEM || failed == -EMFILE || failed == -ENFILE) os::throw_failed("chdir", -failed);
+  if (failed < 0) throw_no_directory(std::error_code(-failed, std::generic_category()), setup.cwd);
 }
 
 void throw_no_directory(std::error_code failed, const std::string& directory) {

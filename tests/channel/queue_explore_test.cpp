@@ -57,7 +57,7 @@ struct model {
 
   explicit model(std::uint64_t count, std::uint64_t limit, std::uint64_t bytes = 0)
       : flat(words, reinterpret_cast<std::byte*>(slots.data()), {sizeof(slot_of_ints), count, limit}),
-        any(words, reinterpret_cast<std::byte*>(placed.data()), {sizeof(placed_slot<env>), count, limit}),
+        any(words, reinterpret_cast<std::byte*>(placed.data()), {sizeof(placed_slot<env>), count, limit, true}),
         room(any, bytes) {}
 };
 
@@ -225,16 +225,15 @@ TEST(queue_explore, a_waiting_popper_survives_a_dead_pusher) {
 
 // ---- messages of any size ---------------------------------------------------------------------------------------------
 
-bool push_any(model& m, std::uint64_t size) {
+bool push_any(model& m, std::uint64_t size, deadline_type deadline = {}) {
   const std::uint32_t self = env::me();
   std::uint64_t position = 0;
   claim_end end{};
   const auto attempt = [&] {
-    end = m.room.claim_push(self, position, size);
+    end = m.room.claim_push(self, position, size, deadline);
     return end != claim_end::none;
   };
-  if (!attempt() && await<env>(m.words.room, deadline_type{}, attempt, [] { return false; }) != wait_end::done)
-    return false;
+  if (!attempt() && await<env>(m.words.room, deadline, attempt, [] { return false; }) != wait_end::done) return false;
   const auto& slot = m.room.slot(position);
   const std::uint64_t start = slot.start.load();
   require(slot.size.load() == size, "another has written into a slot that was taken");
@@ -276,6 +275,55 @@ TEST(queue_explore, room_is_never_given_twice) {
       return s;
     }));
   }
+}
+
+void pop_any(model& m) {
+  const std::uint32_t self = env::me();
+  std::uint64_t position = 0;
+  const auto attempt = [&] { return m.any.claim_pop(self, position) != claim_end::none; };
+  if (!attempt()) await<env>(m.words.items, never, attempt, [] { return false; });
+  world::current().step();
+  m.any.release(position, self);
+  m.any.wake_for_room();
+}
+
+struct flag {
+  env::word word;
+  void set() {
+    word.store(1);
+    env::wake(word, tandem::sync::all_waiters);
+  }
+  void await() {
+    while (word.load() == 0) env::wait(word, 0, env::epoch(), never);
+  }
+};
+
+// Room that is too little for one of those who wait is found by another, to whom it is enough.
+TEST(queue_explore, room_is_found_by_the_one_it_is_enough_for) {
+  expect_sound(world::explore({.preemptions = 2}, [] {
+    auto m = std::make_shared<model>(4, 4, 192);
+    auto is_full = std::make_shared<flag>();
+    auto small_one_is_in = std::make_shared<flag>();
+    world::scenario s;
+    s.bodies.push_back([=] {
+      push_any(*m, 128, never);
+      push_any(*m, 64, never);
+      is_full->set();
+      pop_any(*m);
+      small_one_is_in->await();
+      for (int i = 0; i < 3; ++i) pop_any(*m);
+    });
+    s.bodies.push_back([=] {
+      is_full->await();
+      push_any(*m, 192, never);
+    });
+    s.bodies.push_back([=] {
+      is_full->await();
+      push_any(*m, 64, never);
+      small_one_is_in->set();
+    });
+    return s;
+  }));
 }
 
 }  // namespace

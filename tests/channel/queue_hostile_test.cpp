@@ -34,15 +34,13 @@ class scribbled {
   std::byte* at_;
 };
 
-// The words of locks are left alone: whoever holds one that nobody will give back waits, as for one who is alive.
 void scribble(const scribbled& memory, std::mt19937_64& random) {
   using words = tandem::channel::ring_words<tandem::sync::environment>;
   const std::size_t first = random() % 3 == 0 ? 0 : random() % 2 == 0 ? 4096 : random() % memory.bytes();
   const std::size_t range = std::min<std::size_t>(first == 0 ? sizeof(words) : 4096, memory.bytes() - first);
   for (int i = 0; i < 4; ++i) {
     const std::size_t offset = (first + random() % range) & ~std::size_t{7};
-    if (offset + 8 > memory.bytes() || offset == offsetof(words, burying) || offset == offsetof(words, placing))
-      continue;
+    if (offset + 8 > memory.bytes()) continue;
     const std::uint64_t values[] = {random(), random() % 16, ~std::uint64_t{0}, std::uint64_t{1} << (random() % 64)};
     std::memcpy(memory.at(offset), &values[random() % 4], 8);
   }
@@ -104,6 +102,33 @@ TEST_F(hostile_queue, memory_that_is_written_over_is_an_error_or_a_wrong_value) 
     attack(true, seed);
     attack(false, seed);
   }
+}
+
+// As if another thread had been stopped between two steps: it has the lock, lives, and does not go on.
+TEST_F(hostile_queue, one_that_was_stopped_holds_up_nobody_who_waits_for_a_time) {
+  queue_core q({0, 1, 32, 4, 16384});
+  const scribbled memory(q);
+  auto& words = *reinterpret_cast<tandem::channel::ring_words<tandem::sync::environment>*>(memory.at(0));
+  tandem::event is_stopped, goes_on;
+  tandem::thread stopped([&] {
+    const std::uint32_t self = tandem::sync::environment::me();
+    words.placing.store(self);
+    words.burying.store(self);
+    is_stopped.set();
+    goes_on.wait();
+    words.burying.store(0);
+    words.placing.store(0);
+  });
+  is_stopped.wait();
+  const std::vector<std::byte> message(100, std::byte{7});
+  EXPECT_FALSE(q.push({message, {}, {}}, at_once, nullptr));
+  EXPECT_FALSE(q.push({message, {}, {}}, tandem::clock::now() + std::chrono::milliseconds(1), nullptr));
+  swallowing sink;
+  EXPECT_EQ(q.pop(sink, at_once, nullptr), tandem::detail::arrival::none);
+  EXPECT_EQ(q.stats().pushed, 0U);
+  goes_on.set();
+  stopped.join();
+  EXPECT_TRUE(q.push({message, {}, {}}, at_once, nullptr));
 }
 
 TEST_F(hostile_queue, a_handle_that_lies_is_refused) {

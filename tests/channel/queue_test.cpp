@@ -6,6 +6,7 @@
 #include <atomic>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -364,6 +365,21 @@ struct with_queue {
   queue<int> q{1};
 };
 
+TEST_F(queue_test, a_copy_of_the_program_has_no_part_in_a_loan) {
+  const queue<std::array<int, 64>> q(4);
+  std::optional next(q.loan());
+  tandem::process copy(tandem::fork_options{}, [&] { next.reset(); });
+  copy.get();
+  EXPECT_EQ(q.stats().pushed, 0U);
+  (*next)->fill(3);
+  next->push();
+  EXPECT_EQ(q.stats().pushed, 1U);
+  EXPECT_EQ(q.pop()->front(), 3);
+  q.task_done();
+  q.join();
+  EXPECT_EQ(q.stats().popped, 1U);
+}
+
 TYPED_TEST(queues, go_through_pipes_and_inside_of_values) {
   auto [rx, tx] = tandem::make_pipe<with_queue>();
   auto u = TypeParam::start(
@@ -482,6 +498,26 @@ TEST_F(queue_test, the_death_of_one_of_two_pushers_does_not_end_it) {
   go.push(1);
   EXPECT_EQ(q.pop(), -2);
   other.get();  // in order: nothing is closed
+  EXPECT_EQ(q.pop_for(1ms), std::nullopt);
+}
+
+// While the second is there, the first that was killed is not the last; and then it ends in order.
+TEST_F(queue_test, a_pusher_that_ends_in_order_after_another_was_killed_closes_nothing) {
+  const queue<int> q(4), ready(2), go(2);
+  const auto push_one = [](const queue<int>& out, const queue<int>& r, const queue<int>& g) {
+    out.push(1);
+    r.push(1);
+    g.pop();
+  };
+  tandem::process killed(push_one, q, ready, go), ends(push_one, q, ready, go);
+  ready.pop();
+  ready.pop();
+  killed.kill();
+  killed.join();
+  go.push(1);
+  ends.get();
+  EXPECT_EQ(q.pop(), 1);
+  EXPECT_EQ(q.pop(), 1);
   EXPECT_EQ(q.pop_for(1ms), std::nullopt);
 }
 

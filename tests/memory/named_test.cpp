@@ -8,6 +8,7 @@
 #include <atomic>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -186,6 +187,17 @@ TEST_F(named_memory, what_is_no_file_of_ours_is_refused) {
   ASSERT_EQ(::fchown(fd, 65534, 65534), 0);
   ::close(fd);
   EXPECT_THROW(shared_memory(40, {.name = name}), tandem::resource_exhausted);
+  std::filesystem::remove(file_of(name));
+}
+
+TEST_F(named_memory, a_file_of_the_user_is_left_alone) {
+  const std::string name = own_name("l");
+  const std::string text(200, 'x');
+  std::ofstream(file_of(name)) << text;
+  EXPECT_THROW(shared_memory(40, {.name = name}), std::invalid_argument);
+  std::string left;
+  std::ifstream(file_of(name)) >> left;
+  EXPECT_EQ(left, text);
   std::filesystem::remove(file_of(name));
 }
 

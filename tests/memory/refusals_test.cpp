@@ -54,7 +54,7 @@ TEST_F(refusals, what_a_peer_has_scribbled_over_harms_no_other) {
   EXPECT_THROW(of_object.get(), tandem::decode_error);
   tandem::process of_array([](const shared_array<long>& a) { return a.size(); }, array);
   EXPECT_THROW(of_array.get(), tandem::decode_error);
-  EXPECT_THROW(array.read_only(), std::logic_error);
+  EXPECT_EQ(array.read_only().size(), 100U);
   EXPECT_EQ(array.span().size(), 100U);
   EXPECT_EQ(tandem::process([](const shared<long>& o) { return o.with([](long& n) { return ++n; }); }, other).get(), 8);
 }
@@ -303,6 +303,68 @@ TEST_F(refusals, read_only_while_a_handle_that_writes_is_on_its_way) {
   EXPECT_EQ(a.span()[1], 6);
 }
 
+struct not_to_be_written {};
+
+}  // namespace
+template <>
+struct tandem::transfer<not_to_be_written> {
+  static void write(writer&, const not_to_be_written&) { throw std::domain_error("it cannot be written"); }
+  static not_to_be_written read(reader&) { return {}; }
+};
+namespace {
+
+TEST_F(refusals, a_handle_that_was_lost_on_its_way_keeps_nobody_from_reading_only) {
+  const shared_array<int> in_a_pipe(10);
+  {
+    auto [rx, tx] = tandem::make_pipe<shared_array<int>>();
+    tx.send(in_a_pipe);
+    EXPECT_THROW(static_cast<void>(in_a_pipe.read_only()), std::logic_error);
+  }
+  EXPECT_EQ(in_a_pipe.read_only().size(), 10U);
+
+  const shared_array<int> not_sent(10);
+  EXPECT_THROW(tandem::process([](const shared_array<int>&, not_to_be_written) {}, not_sent, not_to_be_written{}),
+               std::domain_error);
+  EXPECT_EQ(not_sent.read_only().size(), 10U);
+
+  for (int i = 0; i < 10; ++i) {
+    const shared_array<int> of_a_killed_one(10);
+    tandem::process killed([](const shared_array<int>&) {}, of_a_killed_one);
+    killed.kill();
+    killed.join();
+    EXPECT_EQ(of_a_killed_one.read_only().size(), 10U);
+  }
+}
+
+// What was handed to it, and is left to hand to others.
+TEST_F(refusals, a_worker_cannot_seal_what_it_was_handed) {
+  const tandem::queue<int> q(4);
+  const shared<int> object(1);
+  const shared_memory bytes(10);
+  const int sealed = tandem::process(
+                         [](const tandem::queue<int>&, const shared<int>&, const shared_memory&) {
+                           int done = 0;
+                           for (const int fd : tandem::os::open_descriptors()) {
+                             if (fd > 2 && ::fcntl(fd, F_GET_SEALS) >= 0 &&
+                                 ::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0)
+                               ++done;
+                           }
+                           return done;
+                         },
+                         q, object, bytes)
+                         .get();
+  static_cast<void>(sealed);  // there are others that are its own
+  EXPECT_EQ(tandem::process(
+                [](const tandem::queue<int>& p, const shared<int>& o, const shared_memory& m) {
+                  p.push(3);
+                  return *o + static_cast<int>(m.bytes().size());
+                },
+                q, object, bytes)
+                .get(),
+            11);
+  EXPECT_EQ(q.pop(), 3);
+}
+
 // ---- descriptors that are something else ----------------------------------------------------------------------------
 
 struct claim {
@@ -361,9 +423,14 @@ TEST_F(refusals, descriptors_that_are_something_else) {
   }
   EXPECT_THAT(host_says<shared_memory>({40, false}, bytes.descriptor()), HasSubstr("can be written"));
   EXPECT_THAT(host_says<shared_memory>({40, true, true}, bytes.descriptor()), HasSubstr("join it by its name"));
-  // Sealed by somebody else meanwhile.
-  EXPECT_EQ(::fcntl(bytes.descriptor().get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
-  EXPECT_THAT(host_says<shared_memory>({40}, bytes.descriptor()), HasSubstr("read_only() was called before"));
+  // Sealed by somebody else meanwhile, which only arrays can be.
+  EXPECT_EQ(::fcntl(bytes.descriptor().get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE), -1);
+  const shared_array<int> numbers(10);
+  tandem::writer w;
+  w(numbers);
+  auto sent = tandem::detail::take_message(std::move(w));
+  EXPECT_EQ(::fcntl(sent.handles.front().get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
+  EXPECT_THAT(host_says({10}, std::move(sent.handles.front())), HasSubstr("read_only() was called before"));
 }
 
 TEST_F(refusals, a_worker_that_sends_something_else) {

@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <cstring>
 #include <mutex>
 #include <numeric>
 #include <optional>
@@ -271,6 +272,32 @@ struct throws_at_once {
 template <>
 inline constexpr bool tandem::enable_shared<fixed> = true;
 namespace {
+
+TEST_F(memory_of_the_dead, a_peer_that_writes_over_a_lock_does_not_end_its_owner) {
+  for (const int byte : {0, 0x5a, 0xff}) {
+    const shared<point> p(1, 1);
+    const auto write_over_all = [&] {
+      tandem::process(
+          [](const shared<point>& seen, int value) {
+            std::memset(static_cast<void*>(seen.get()), value, sizeof(point) + sizeof(tandem::mutex));
+          },
+          p, byte)
+          .get();
+    };
+    EXPECT_EQ(p.with([&](point&) {
+      write_over_all();
+      return 7;
+    }),
+              7);
+    const shared<point> another(1, 1);
+    EXPECT_THROW(another.with([&](point&) {
+      std::memset(static_cast<void*>(another.get()), byte, sizeof(point) + sizeof(tandem::mutex));
+      throw std::out_of_range("as it was thrown");
+    }),
+                 std::out_of_range);
+    EXPECT_NO_THROW(shared<point>(1, 1).with([](point&) {}));
+  }
+}
 
 TEST_F(memory_of_the_dead, is_made_in_place) {
   const shared<fixed> f(7);

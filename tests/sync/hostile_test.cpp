@@ -1,5 +1,7 @@
 // Memory that a peer has scribbled over: any answer will do, but no crash, no access outside, and an end.
+#include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -40,6 +42,25 @@ void any_end(Operation operation) {
     operation();
   } catch (const std::exception&) {
   }
+}
+
+// What waits for as long as it takes: no word of nobody keeps it waiting. (One that names a participant who lives does.)
+void use_untimed(objects& o) {
+  any_end([&] {
+    o.mutex.lock();
+    o.mutex.unlock();
+  });
+  any_end([&] { o.mutex.lock_and_repair([] {}); });
+  any_end([&] {
+    o.book.lock();
+    o.book.unlock();
+  });
+  any_end([&] {
+    o.book.lock_shared();
+    o.book.unlock_shared();
+  });
+  any_end([&] { o.book.lock_and_repair([] {}); });
+  any_end([&] { tandem::call_once(o.once, [] {}); });
 }
 
 // All that comes to an end by itself.
@@ -109,6 +130,41 @@ TEST_F(scribbled, single_bits_harm_nobody) {
     }
   });
   p.get();
+}
+
+TEST_F(scribbled, words_of_nobody_are_waited_for_by_nobody) {
+  tandem::process p([] {
+    std::mt19937 random(4);
+    // Bits of the word of a lock: one waits; its owner has died; names that no participant has.
+    constexpr std::uint32_t words[] = {1U << 31, 1U << 30, 3U << 30, 0x0FFF'FFFFU, 0xFFFF'FFFFU, 0x7FFF'0000U};
+    for (int i = 0; i < 500; ++i) {
+      const auto o = std::make_unique<objects>();
+      if (i % 2 != 0) use_untimed(*o);
+      for (void* const word :
+           {static_cast<void*>(&o->mutex), static_cast<void*>(&o->book), static_cast<void*>(&o->once)})
+        std::memcpy(word, &words[random() % std::size(words)], sizeof(std::uint32_t));
+      // The readers of the shared_mutex come after its word.
+      const std::uint64_t readers = i % 3 == 0 ? std::uint64_t{random()} % 5 : std::uint64_t{1} << (random() % 32);
+      std::memcpy(reinterpret_cast<unsigned char*>(&o->book) + 8, &readers, sizeof readers);
+      use_untimed(*o);
+    }
+  });
+  p.get();
+}
+
+TEST_F(scribbled, a_mark_of_nobody_does_not_outlast_a_deadline) {
+  objects o;
+  o.book.lock();
+  o.book.unlock();
+  constexpr std::uint64_t mark = std::uint64_t{1} << 30;
+  std::memcpy(reinterpret_cast<unsigned char*>(&o.book) + 8, &mark, sizeof mark);
+  EXPECT_FALSE(o.book.try_lock_shared_for(50us));  // and not owner_died, after a million looks
+  EXPECT_FALSE(o.book.try_lock_shared());
+  EXPECT_THROW(o.book.lock_shared(), tandem::owner_died);
+  o.book.lock();  // a writer makes it good
+  o.book.unlock();
+  EXPECT_TRUE(o.book.try_lock_shared());
+  o.book.unlock_shared();
 }
 
 // In a program of its own, since the session is everybody's.

@@ -1,4 +1,6 @@
 // Readers and writers, semaphores, events, barriers, latches, once: between threads and between processes.
+#include <unistd.h>
+
 #include <mutex>
 #include <shared_mutex>
 #include <thread>
@@ -7,6 +9,7 @@
 #include <tandem/sync.hpp>
 
 #include "support/fixture.hpp"
+#include "sync/claims.hpp"
 #include "sync/mapped.hpp"
 
 namespace {
@@ -441,6 +444,76 @@ TEST_F(wait_rules, a_call_that_throws_is_none) {
             std::errc::resource_deadlock_would_occur);
   for (int i = 0; i < 3; ++i) tandem::call_once(flag, [&] { ++calls; });
   EXPECT_EQ(calls, 1);
+}
+
+// ---- who takes part, and no longer ------------------------------------------------------------------------------------
+
+int claims_in_use() {
+  const tandem::sync::session_page& p = tandem::sync::session();
+  int count = 0;
+  for (const auto& c : p.claims) count += c.owner.load() != 0 ? 1 : 0;
+  return count;
+}
+
+TEST_F(wait_rules, a_barrier_that_is_gone_has_no_parties) {
+  const int before = claims_in_use();
+  for (int i = 0; i < 50; ++i) {
+    tandem::barrier b(1);
+    b.arrive_and_wait();
+    const tandem::shared<tandem::barrier> in_shared_memory(1);
+    in_shared_memory->arrive_and_wait();
+    const tandem::queue<int> q(1);
+    q.push(1);
+  }
+  EXPECT_EQ(claims_in_use(), before);
+}
+
+TEST_F(wait_rules, a_worker_lets_go_of_what_it_was_handed) {
+  tandem::process_pool pool(1);
+  const auto answer = [](const tandem::queue<int>& q, const tandem::shared<tandem::barrier>& b) {
+    q.push(1);
+    b->arrive_and_wait();
+  };
+  const auto ask = [&] {
+    const tandem::queue<int> q(1);
+    pool.submit(answer, q, tandem::shared<tandem::barrier>(1)).get();
+    EXPECT_EQ(q.pop(), 1);
+  };
+  ask();
+  const int before = claims_in_use();
+  for (int i = 0; i < 20; ++i) ask();
+  // The future is ready before the last arguments are gone.
+  EXPECT_LE(claims_in_use(), before + 4);
+}
+
+TEST_F(wait_rules, claims_of_the_killed_are_used_again) {
+  const tandem::shared<std::atomic<std::uint32_t>> id(0U);
+  const tandem::shared<tandem::event> is_there;
+  tandem::process killed(
+      [](const tandem::shared<std::atomic<std::uint32_t>>& own, const tandem::shared<tandem::event>& e) {
+        *own = tandem::sync::enroll_process();
+        e->set();
+        for (;;) ::pause();
+      },
+      id, is_there);
+  is_there->wait();
+  killed.kill();
+  killed.join();
+  // As if it had been many, each of which was handed memory.
+  tandem::sync::session_page& p = tandem::sync::session();
+  constexpr std::uint64_t memory = ~std::uint64_t{0};
+  for (std::uint32_t i = 0; i < tandem::sync::claim_count + 1000; ++i) {
+    const std::uint32_t claim = tandem::sync::take_claim_for(*id, memory);
+    p.claims[claim].state = tandem::sync::next_use(p.claims[claim].state, tandem::sync::claim_step::attached);
+  }
+  tandem::shared_mutex book;
+  book.lock_shared();
+  book.unlock_shared();
+  const tandem::queue<int> q(1);
+  q.push(1);
+  for (std::uint32_t i = 1; i < tandem::sync::claim_count; ++i) {
+    if (p.claims[i].object == memory) tandem::sync::free_claim(i);
+  }
 }
 
 }  // namespace

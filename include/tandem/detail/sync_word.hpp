@@ -55,6 +55,8 @@ TANDEM_EXPORT bool try_lock(lock_word&);
 TANDEM_EXPORT bool lock_until(lock_word&, clock::time_point deadline);
 TANDEM_EXPORT void unlock(lock_word&);
 TANDEM_EXPORT void unlock_for_all(lock_word&);  // whoever waits tries again
+TANDEM_EXPORT void end_scope(
+    lock_word&) noexcept;  // as unlock(); a word that is not the caller's any more is left alone
 TANDEM_EXPORT void lock_for_repair(lock_word&);
 TANDEM_EXPORT void end_repair(lock_word&) noexcept;
 TANDEM_EXPORT void give_up_repair(lock_word&) noexcept;  // as if its owner had died
