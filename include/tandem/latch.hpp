@@ -21,6 +21,7 @@ TANDEM_EXPORT void await_latch(latch_state&);
 /// A number that threads or processes count down, as std::latch; once it is 0, whoever waits goes on. In shared memory, a
 /// process that has received the memory owes a count until it has counted down or waited; if it is killed before that, the
 /// latch is broken for those who wait. (One that is killed before it has its arguments owes none yet: its starter is told.)
+/// A copy of the program (fork_options) owes a count to each latch in the shared memory that its original had.
 /// Threads: any, of any process of the session, at once. Fork: as mutex.
 class latch {
  public:

@@ -100,7 +100,8 @@ class queue_view {
 /// A bounded queue of messages in shared memory. Copies are handles of the same queue, and so is what a process gets as an
 /// argument or through a pipe. A moved-from handle may only be destroyed or assigned to.
 /// Threads: const members at once; moves and destruction of one handle by one thread, alone. Fork: a copy made by
-/// fork_options has the same queue; one made by fork() cannot use it (not_initialised).
+/// fork_options has the same queue; one made by fork() is refused (not_initialised) if the program has workers, and must not
+/// use it in any case.
 template <transferable T>
 class queue {
   static_assert(!carries_handles<T>,

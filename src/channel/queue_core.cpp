@@ -1,6 +1,7 @@
 #include "channel/queue_core.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -181,6 +182,7 @@ claim_end queue_core::try_pop_claim(std::uint32_t self, std::uint64_t& position)
 queue_core::claimed queue_core::claim_pop(clock::time_point deadline, const std::stop_token* token) {
   if (token != nullptr && token->stop_requested()) throw cancelled("tandem: a stop was requested: nothing was popped");
   const std::uint32_t self = self_id();
+  channel::hand<env>& hand = own_hand(self);
   claimed c;
   const auto attempt = [&] {
     c.end = try_pop_claim(self, c.position);
@@ -190,7 +192,7 @@ queue_core::claimed queue_core::claim_pop(clock::time_point deadline, const std:
     return c;
   if (c.end == claim_end::taken) {
     for_items_.saw(ring_.slot(c.position).cpu.load(std::memory_order_relaxed));
-    took_one(self);
+    hand.count.fetch_add(1, std::memory_order_relaxed);
   }
   return c;
 }
@@ -396,35 +398,46 @@ queue_stats queue_core::stats() {
 
 // ---- join -----------------------------------------------------------------------------------------------------------
 
-channel::hand<queue_core::env>* queue_core::own_hand(std::uint32_t self) noexcept {
-  auto& hands = words().hands;
+channel::hand<queue_core::env>& queue_core::own_hand(std::uint32_t self) {
   const std::uint64_t known = own_hand_.load(std::memory_order_relaxed);
-  if ((known >> 32) == self) return (known & 0xFFFF) < channel::hand_count ? &hands[known & 0xFFFF] : nullptr;
-  std::uint64_t index = channel::hand_count;
-  for (std::uint64_t i = 0; i < channel::hand_count && index == channel::hand_count; ++i) {
-    if (hands[i].owner.load(std::memory_order_acquire) == self) index = i;
-  }
-  for (std::uint64_t i = 0; i < channel::hand_count && index == channel::hand_count; ++i) {
-    std::uint64_t owner = hands[i].owner.load(std::memory_order_acquire);
-    if (owner != 0 && env::alive(static_cast<std::uint32_t>(owner))) continue;
-    if (!hands[i].owner.compare_exchange_strong(owner, self, std::memory_order_acq_rel)) continue;
-    const std::uint64_t left = hands[i].count.exchange(0, std::memory_order_acq_rel);
-    if (owner != 0 && env::killed(static_cast<std::uint32_t>(owner))) words().done.fetch_add(left);
-    index = i;
-  }
+  if ((known >> 32) == self) return words().hand_at(known & 0xFFFF);
+  const std::uint64_t index = take_hand(self);
   own_hand_.store((std::uint64_t{self} << 32) | index, std::memory_order_relaxed);
-  return index < channel::hand_count ? &hands[index] : nullptr;
+  return words().hand_at(index);
 }
 
-void queue_core::took_one(std::uint32_t self) noexcept {
-  if (auto* hand = own_hand(self)) hand->count.fetch_add(1, std::memory_order_relaxed);
+std::uint64_t queue_core::take_hand(std::uint32_t self) {
+  channel::ring_words<env>& w = words();
+  const std::uint64_t in_use =
+      std::min<std::uint64_t>(w.hands_used.load(std::memory_order_seq_cst), channel::hand_count);
+  for (std::uint64_t i = 0; i < in_use; ++i) {
+    if (w.hand_at(i).owner.load(std::memory_order_acquire) == self) return i;
+  }
+  for (std::uint64_t i = 0; i < channel::hand_count; ++i) {
+    channel::hand<env>& hand = w.hand_at(i);
+    std::uint64_t owner = hand.owner.load(std::memory_order_acquire);
+    if (owner != 0 && env::alive(static_cast<std::uint32_t>(owner))) continue;
+    if (!hand.owner.compare_exchange_strong(owner, self, std::memory_order_acq_rel)) continue;
+    const std::uint64_t left = hand.count.exchange(0, std::memory_order_acq_rel);
+    if (owner != 0 && env::killed(static_cast<std::uint32_t>(owner))) w.done.fetch_add(left);
+    // Before anything is in it: those who look for what the dead had go as far as this says.
+    std::uint64_t used = w.hands_used.load(std::memory_order_relaxed);
+    while (used < i + 1 && !w.hands_used.compare_exchange_weak(used, i + 1, std::memory_order_seq_cst)) {
+    }
+    return i;
+  }
+  os::throw_failed("tandem: queue", EAGAIN,
+                   "more than " + std::to_string(channel::hand_count) +
+                       " processes pop from one queue at once: nothing was popped; let some end first");
 }
 
 std::uint64_t queue_core::unfinished() {
   const auto of = [](const std::atomic<std::uint64_t>& n) { return n.load(std::memory_order_seq_cst); };
   channel::ring_words<env>& w = words();
   std::uint64_t over = of(w.done) + of(w.torn) + of(w.lost) + of(w.withdrawn);
-  for (auto& hand : w.hands) {  // what a killed process had taken, nobody will say to be done
+  const std::uint64_t used = std::min<std::uint64_t>(of(w.hands_used), channel::hand_count);
+  for (std::uint64_t i = 0; i < used; ++i) {  // what a killed process had taken, nobody will say to be done
+    auto& hand = w.hand_at(i);
     const auto owner = static_cast<std::uint32_t>(of(hand.owner));
     if (owner != 0 && env::killed(owner)) over += of(hand.count);
   }
@@ -432,17 +445,27 @@ std::uint64_t queue_core::unfinished() {
   return pushed > over ? pushed - over : 0;
 }
 
+bool queue_core::take_from_a_hand(channel::hand<env>& hand) noexcept {
+  std::uint64_t held = hand.count.load(std::memory_order_relaxed);
+  while (held != 0) {
+    if (hand.count.compare_exchange_weak(held, held - 1, std::memory_order_relaxed)) return true;
+  }
+  return false;
+}
+
 void queue_core::task_done() {
-  const std::uint32_t self = self_id();
+  channel::hand<env>& own = own_hand(self_id());
   channel::ring_words<env>& w = words();
   std::uint64_t done = w.done.load(std::memory_order_relaxed);
   do {
     if (done + w.torn + w.lost + w.withdrawn >= w.head.load(std::memory_order_acquire))
       throw std::logic_error("tandem: task_done() was called more often than messages were popped");
   } while (!w.done.compare_exchange_weak(done, done + 1, std::memory_order_seq_cst));
-  if (auto* hand = own_hand(self)) {
-    std::uint64_t held = hand->count.load(std::memory_order_relaxed);
-    while (held != 0 && !hand->count.compare_exchange_weak(held, held - 1, std::memory_order_relaxed)) {
+  // One that another process has popped may be done here: then it is in his hand, and his death is not to count it again.
+  if (!take_from_a_hand(own)) {
+    const std::uint64_t used =
+        std::min<std::uint64_t>(w.hands_used.load(std::memory_order_seq_cst), channel::hand_count);
+    for (std::uint64_t i = 0; i < used && !take_from_a_hand(w.hand_at(i)); ++i) {
     }
   }
   if (unfinished() == 0) channel::wake_all<env>(w.finished);

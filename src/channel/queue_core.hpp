@@ -99,8 +99,9 @@ class queue_core {
   void read_placed(const claimed&, sink&);
   void read_arena(const claimed&, sink&, std::uint64_t start, std::uint64_t size);
   void be_pusher(std::uint32_t self);
-  void took_one(std::uint32_t self) noexcept;
-  channel::hand<env>* own_hand(std::uint32_t self) noexcept;
+  channel::hand<env>& own_hand(std::uint32_t self);
+  std::uint64_t take_hand(std::uint32_t self);
+  bool take_from_a_hand(channel::hand<env>&) noexcept;
   std::uint64_t unfinished();
   void bury_all();
 

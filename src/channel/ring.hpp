@@ -53,11 +53,12 @@ struct slot_head {
 
 /// How many messages a process has taken and not yet said to have done with.
 template <class Env>
-struct alignas(64) hand {
+struct hand {
   typename Env::wide owner;  // the id of the process
   typename Env::wide count;
 };
-constexpr std::size_t hand_count = 64;
+constexpr std::size_t apart_count = 64;  // of those that have a line for themselves
+constexpr std::size_t hand_count = 1024;
 
 /// What all share beside the slots. Zeros are an empty queue.
 template <class Env>
@@ -84,7 +85,16 @@ struct ring_words {
   wide withdrawn;
   alignas(64) word placing;  // a lock: who takes room for a message of any size
   wide oldest;               // at most the first position whose room is not free again
-  hand<Env> hands[hand_count];
+  wide hands_used;           // no hand from here on was ever used
+  struct alignas(64) line_of_one {
+    hand<Env> only;
+  };
+  line_of_one apart[apart_count];
+  hand<Env> others[hand_count - apart_count];
+
+  hand<Env>& hand_at(std::uint64_t index) noexcept {
+    return index < apart_count ? apart[index].only : others[(index - apart_count) % (hand_count - apart_count)];
+  }
 };
 
 /// For locks that are held for some instructions, and left free by an owner that dies. False if another, who lives, has

@@ -111,6 +111,21 @@ void keep_with_memory(const void* where, std::uint32_t claim, std::uint64_t obje
   found->claims.push_back({claim, object});
 }
 
+void owe_as_a_copy() noexcept {
+  if (attached_count.load(std::memory_order_acquire) == 0) return;
+  attachments& all = attached();
+  const std::unique_lock lock(all.mutex, std::try_to_lock);
+  if (!lock) return;  // by a thread of the original, which is not here
+  for (auto& [address, memory] : all.by_address) {
+    memory.claims.clear();  // the original's
+    try {
+      claim_for_process(memory, memory.number);
+      memory.was_handed = true;
+    } catch (const std::exception&) {  // no room for its debts: it has none, and is let go all the same
+    }
+  }
+}
+
 bool debtor_was_killed(std::uint64_t memory, std::uint64_t latch) noexcept {
   const session_page& p = *session_if_made();
   const std::uint32_t used = used_of(p.claim_marks, claim_count);

@@ -11,6 +11,8 @@ void pay(const void* where, std::uint64_t latch);
 /// A claim of this process on an object that lies there goes with that memory; nothing if it lies in none that was
 /// attached. Errors: std::bad_alloc.
 void keep_with_memory(const void* where, std::uint32_t claim, std::uint64_t object);
+/// In a copy of the program, which has all the memory of its original: from now on it was handed all of that.
+void owe_as_a_copy() noexcept;
 /// True if a process that was handed that memory was killed, and has not paid.
 bool debtor_was_killed(std::uint64_t memory, std::uint64_t latch) noexcept;
 

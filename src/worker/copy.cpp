@@ -5,6 +5,7 @@
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
+#include "sync/memory_claims.hpp"
 #include "sync/session.hpp"
 #include "worker/child_side.hpp"
 #include "worker/current_unit.hpp"
@@ -94,6 +95,7 @@ void process_core::be_the_copy(const copied_call& call, file_descriptor door) no
   self.parent_pidfd = parent_.release();
   worker::set_text(self.name, name_);
   worker::be_worker(self);
+  sync::owe_as_a_copy();
   os::name_thread(self.name.data());
   page_->state.store(static_cast<std::uint32_t>(worker::phase::begun));
   worker::run_copy(call.run, call.argument);

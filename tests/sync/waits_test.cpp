@@ -446,6 +446,27 @@ TEST_F(wait_rules, a_call_that_throws_is_none) {
   EXPECT_EQ(calls, 1);
 }
 
+TEST_F(wait_rules, a_copy_of_the_program_owes_a_latch_a_count) {
+  for (const bool pays : {false, true}) {
+    const tandem::shared<tandem::latch> l(2);
+    const tandem::shared<tandem::event> is_there;
+    tandem::process copy(tandem::fork_options{.allow_threads = true}, [&] {
+      if (pays) l->count_down();
+      is_there->set();
+      for (;;) ::pause();
+    });
+    is_there->wait();
+    copy.kill();
+    copy.join();
+    if (pays) {
+      l->count_down();
+      l->wait();
+    } else {
+      EXPECT_THROW(l->wait(), tandem::broken_barrier);
+    }
+  }
+}
+
 // ---- who takes part, and no longer ------------------------------------------------------------------------------------
 
 int claims_in_use() {

@@ -65,6 +65,32 @@ inline constexpr std::size_t most_seen_initialisers = 1024;  // a longer C array
 template <class T, std::size_t N, std::size_t... I>
 types<seen_member_type<T, N, I>...> seen_members(std::index_sequence<I...>);
 
+/// Converts to every pointer, and to nothing else: what can be made of it holds one.
+struct any_pointer {
+  template <class P>
+  constexpr operator P*() const noexcept;
+};
+
+template <class T, std::size_t... Before>
+consteval bool base_takes_pointer_after(std::index_sequence<Before...>) {
+  return requires { T{{placeholder<T>{Before}..., any_pointer{}}}; };
+}
+
+inline constexpr std::size_t tried_in_base = 32;
+
+/// A pointer among the first members of its base, or those of its own, which come after it. N is its count of initialisers.
+template <class T, std::size_t N>
+consteval bool shows_pointer_beside_base() {
+  return []<std::size_t... I>(std::index_sequence<I...>) {
+    return (base_takes_pointer_after<T>(std::make_index_sequence<I>{}) || ...);
+  }
+  (std::make_index_sequence<tried_in_base>{}) || []<std::size_t... I>(std::index_sequence<I...>) {
+    return (takes_between<T, any_pointer>(std::make_index_sequence<I + 1>{}, std::make_index_sequence<N - I - 2>{}) ||
+            ...);
+  }
+  (std::make_index_sequence<N - 1>{});
+}
+
 /// What cannot be seen is believed of a type that is copied as bytes.
 template <class T, obstacle Else>
 using believed = finding<std::is_trivially_copyable_v<T> ? obstacle::none : Else>;
@@ -87,7 +113,11 @@ consteval auto look_into_aggregate() {
   } else if constexpr (initialisers == no_count || initialisers >= most_seen_initialisers) {
     return believed<T, obstacle::other_class>{};
   } else if constexpr (begins_with_base<T, initialisers>()) {
-    return believed<T, obstacle::base_class>{};
+    if constexpr (shows_pointer_beside_base<T, initialisers>()) {
+      return finding<obstacle::pointer>{};
+    } else {
+      return believed<T, obstacle::base_class>{};
+    }
   } else if constexpr (initialisers > max_members) {
     return look_at_members<T, initialisers>();
   } else if constexpr (constexpr aggregate_shape shape = shape_of<T, initialisers>(); shape == aggregate_shape::plain) {
@@ -120,6 +150,8 @@ consteval auto look_at_class() {
     return finding<obstacle::lambda>{};
   } else if constexpr (std::is_aggregate_v<T> && !std::is_union_v<T>) {
     return look_into_aggregate<T>();
+  } else if constexpr (std::is_union_v<T> && requires { T{any_pointer{}}; }) {
+    return finding<obstacle::pointer>{};  // its first member is one; of the others nothing can be seen
   } else if constexpr (std::is_polymorphic_v<T>) {
     return finding<obstacle::polymorphic>{};
   } else {
