@@ -163,7 +163,7 @@ bool host_worker::send(const parcel& p, std::span<const int> descriptors) noexce
   const int failed = os::send_now(socket_.get(), {bytes_of(p)}, descriptors);
   if (failed == 0) return true;
   send_error_ = -failed;
-  deaf = deaf || failed == -EPIPE || failed == -ECONNRESET || failed == -ENOTCONN;  // its end will be heard
+  is_unreachable = is_unreachable || failed == -EPIPE || failed == -ECONNRESET || failed == -ENOTCONN;
   return false;
 }
 

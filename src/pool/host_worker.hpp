@@ -63,7 +63,7 @@ class host_worker final : public detail::unit {
   bool is_empty() const noexcept { return load_ == 0; }
   enum class placed { yes, no_room, refused };
   /// False while it is being ended, or what it runs may be.
-  bool accepts() const noexcept { return !leaving && !deaf && down.why == ladder::reason::none; }
+  bool accepts() const noexcept { return !leaving && !is_unreachable && down.why == ladder::reason::none; }
   /// Puts it at the end. `refused`: what has to be sent with it cannot be sent now, for send_error(); nothing was done.
   /// Errors: resource_exhausted; then nothing was done either.
   placed put(const task_pointer& task);
@@ -137,8 +137,9 @@ class host_worker final : public detail::unit {
   std::size_t finished = 0;
   clock::time_point idle_since{};
   clock::time_point retire_at = clock::time_point::max();
-  bool deaf = false;     // its socket is closed
-  bool is_lost = false;  // memory that it has sent could not be had: it will use it again
+  bool deaf = false;            // its socket is closed, and all that it sent was read
+  bool is_unreachable = false;  // its end of the socket is closed: its end will be heard
+  bool is_lost = false;         // memory that it has sent could not be had: it will use it again
   std::weak_ptr<process_pool_core> pool;
   std::shared_ptr<worker::listener> end_listener, ring_listener;
 

@@ -88,8 +88,9 @@ process_pool_core::placing process_pool_core::place(section& s, host_worker& w, 
       case host_worker::placed::yes: break;
       case host_worker::placed::no_room: return placing::no_room;
       case host_worker::placed::refused:
-        if (w.deaf || !w.is_empty()) return placing::no_room;  // once it has read what is on its way, there is room
-        if (w.finished != 0) {  // what is on its way is of tasks that were taken back: another worker gets it
+        if (w.is_unreachable || !w.is_empty())
+          return placing::no_room;  // once it has read what is on its way, there is room
+        if (w.finished != 0) {      // what is on its way is of tasks that were taken back: another worker gets it
           w.retire_at = clock::now();
           post_maintenance();
           return placing::no_room;
