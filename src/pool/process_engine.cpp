@@ -24,7 +24,8 @@ process_engine::~process_engine() {
   if (core_->of_this_process()) {
     core_->end();
   } else {  // the locks in there are as they were when this process was copied
-    static_cast<void>(new std::shared_ptr<pools::process_pool_core>(std::move(core_)));
+    static_cast<void>(
+        new std::shared_ptr<pools::process_pool_core>(std::move(core_)));  // NOLINT: without memory it ends
   }
 }
 

@@ -177,7 +177,7 @@ class state_ptr {
     if (state_ != nullptr) state_->retain();
   }
   // Two of them: clang 14 does not destroy a parameter by value that `= {}` made in a template.
-  state_ptr& operator=(const state_ptr& other) noexcept { return *this = state_ptr(other); }
+  state_ptr& operator=(const state_ptr& other) noexcept { return *this = state_ptr(other); }  // NOLINT: a copy
   state_ptr& operator=(state_ptr&& other) noexcept {
     state_ptr taken(std::move(other));
     std::swap(state_, taken.state_);
