@@ -22,6 +22,13 @@ void push_for_ever(const queue<int>& q) {
   for (int i = 0;; ++i) q.push(i);
 }
 
+/// Takes a message, says so, and is there until it is killed.
+void pop_and_stay(const queue<int>& in, const queue<int>& ready) {
+  in.pop();
+  ready.push(1);
+  for (;;) ::pause();
+}
+
 TEST_F(queue_deaths, the_death_of_the_last_pusher_ends_it) {
   const queue<int> q(4);
   tandem::process pusher(push_for_ever, q);
@@ -111,13 +118,7 @@ TEST_F(queue_deaths, what_a_killed_popper_had_does_not_hold_up_a_join) {
   const queue<int> q(4), ready(1);
   q.push(1);
   q.push(2);
-  tandem::process popper(
-      [](const queue<int>& in, const queue<int>& r) {
-        in.pop();
-        r.push(1);
-        for (;;) ::pause();
-      },
-      q, ready);
+  tandem::process popper(pop_and_stay, q, ready);
   ready.pop();
   EXPECT_EQ(q.pop(), 2);
   q.task_done();
@@ -132,14 +133,7 @@ TEST_F(queue_deaths, each_of_many_poppers_is_known_by_what_it_had) {
   const queue<int> q(count), ready(1);
   std::vector<tandem::process<void>> poppers;
   for (int i = 0; i < count; ++i) {
-    poppers.emplace_back(
-        tandem::process_options{.stop_grace = 0s, .kill_grace = 0s},
-        [](const queue<int>& in, const queue<int>& r) {
-          in.pop();
-          r.push(1);
-          for (;;) ::pause();
-        },
-        q, ready);
+    poppers.emplace_back(tandem::process_options{.stop_grace = 0s, .kill_grace = 0s}, pop_and_stay, q, ready);
     q.push(i);
     EXPECT_EQ(ready.pop(), 1);
   }
@@ -151,13 +145,7 @@ TEST_F(queue_deaths, each_of_many_poppers_is_known_by_what_it_had) {
 TEST_F(queue_deaths, what_another_says_to_be_done_is_counted_once) {
   const queue<int> q(4), ready(1);
   q.push(1);
-  tandem::process popper(
-      [](const queue<int>& in, const queue<int>& r) {
-        in.pop();
-        r.push(1);
-        for (;;) ::pause();
-      },
-      q, ready);
+  tandem::process popper(pop_and_stay, q, ready);
   ready.pop();
   q.task_done();
   q.push(2);
