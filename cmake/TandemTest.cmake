@@ -3,7 +3,7 @@
 #     [LIBRARIES <target>...]     beside tandem, gtest and gmock
 #     [PLAIN_MAIN]                GTest's own main, which does not call tandem::init()
 #     [OWN_MAIN]                  the sources have a main
-#     [TIMEOUT <seconds>]         for each test case; 60 unless told
+#     [TIMEOUT <seconds>]         for each test case; 120 unless told
 #     [ALONE]                     no other test runs beside its cases: they measure, or count what the whole machine has
 #     [LABELS <label>...])
 #
@@ -17,7 +17,7 @@ function(tandem_add_test name)
         message(FATAL_ERROR "tandem_add_test(${name}): SOURCES are missing, or unknown: ${arg_UNPARSED_ARGUMENTS}")
     endif()
     if(NOT arg_TIMEOUT)
-        set(arg_TIMEOUT 60)
+        set(arg_TIMEOUT 120)
     endif()
     add_executable(${name} ${arg_SOURCES})
     tandem_target_defaults(${name})

@@ -132,18 +132,18 @@ TEST_F(process_pools, carry_what_is_large) {
 // Of values that are no single block, too: the worker does not know how large they get.
 TEST_F(process_pools, carry_large_results_that_are_held) {
   process_pool pool(1);
-  const auto words = [](int n) {
+  const auto texts = [](int n) {
     std::vector<std::string> all;
-    for (int i = 0; i < 400'000; ++i) all.push_back("word " + std::to_string(i + n));
+    for (int i = 0; i < 4'000; ++i) all.push_back(std::string(2'000, 'x') + std::to_string(i + n));
     return all;
   };
   std::vector<tandem::future<std::vector<std::string>>> all;
-  for (int i = 0; i < 20; ++i) all.push_back(pool.submit(words, i));
+  for (int i = 0; i < 20; ++i) all.push_back(pool.submit(texts, i));
   for (auto& f : all) f.wait();
   for (int i = 0; i < 20; ++i) {
     const std::vector<std::string> one = all[static_cast<std::size_t>(i)].get();
-    ASSERT_EQ(one.size(), 400'000U);
-    EXPECT_EQ(one.back(), "word " + std::to_string(399'999 + i));
+    ASSERT_EQ(one.size(), 4'000U);
+    EXPECT_EQ(one.back(), std::string(2'000, 'x') + std::to_string(3'999 + i));
   }
   EXPECT_THROW(pool.submit(
                        [](int n) -> std::vector<std::string> {

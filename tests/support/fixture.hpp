@@ -21,7 +21,7 @@ class checked : public testing::Test {
   }
 
  private:
-  watchdog watchdog_{50};
+  watchdog watchdog_{110};
   stock before_;
 };
 

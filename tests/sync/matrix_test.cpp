@@ -250,7 +250,7 @@ TEST_P(matrix, the_others_go_on) {
   const cell& c = GetParam();
   int reached = 0;
   for (int round = 0; round < rounds(); ++round) {
-    const tandem::test::watchdog of_this_round(50);
+    const tandem::test::watchdog of_this_round(110);
     const mapped<everything> e(std::in_place);
     const int survivors = c.survivor == meeter ? 1 : 2;
     tandem::process victim(be_the_victim, e.file(), static_cast<int>(c.victim), std::string(c.point), 1 + round % 3);
@@ -300,6 +300,9 @@ TEST_P(matrix, the_others_go_on) {
     }
   }
   std::printf("killed there in %d of %d rounds\n", reached, rounds());
+  if (rounds() >= 50) {
+    EXPECT_GT(reached, 0) << "nobody ever comes to " << c.point;
+  }
 }
 
 constexpr const char* part_names[] = {"owner",  "waiter", "notifier", "reader", "writer",   "taker",

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -310,6 +311,18 @@ TEST_F(life, works_without_proc) {
   EXPECT_EQ(said.out,
             "value 49\nrefused: as ever\nkilled by signal 9 (SIGKILL: Killed), as this program asked\ncpus 1\nworkers "
             "0\ncopy 49\n")
+      << said.err;
+}
+
+TEST_F(life, a_fresh_image_without_a_file_names_it) {
+  if (tandem::test::run({"unshare", "--mount", "true"}).code != 0) GTEST_SKIP() << "needs a mount namespace of its own";
+  const auto copy = std::filesystem::temp_directory_path() / ("tandem-no-file-" + std::to_string(::getpid()));
+  std::filesystem::copy_file(tandem::test::program_beside("worker_scenarios"), copy);
+  const auto said = tandem::test::run({"unshare", "--mount", copy, "no_file"});
+  EXPECT_FALSE(std::filesystem::exists(copy));
+  std::filesystem::remove(copy);
+  EXPECT_THAT(said.out,
+              testing::AllOf(HasSubstr("execve"), HasSubstr("the program's own file, which was " + copy.string())))
       << said.err;
 }
 

@@ -468,6 +468,17 @@ void no_proc() {
 #endif
 }
 
+void no_file() {
+  if (::umount2("/proc", MNT_DETACH) != 0) return say("cannot unmount /proc");
+  tandem::init();
+  if (::unlink(tandem::os::own_file().c_str()) != 0) return say("cannot remove the program");
+  try {
+    tandem::process({.start = tandem::start_method::spawn}, square, 7).get();
+  } catch (const tandem::resource_exhausted& error) {
+    say(error.what());
+  }
+}
+
 int square_in_a_fresh_image(int n) {
   tandem::process inner({.start = tandem::start_method::spawn}, square, n);
   return inner.get();
@@ -526,6 +537,7 @@ const std::map<std::string, void (*)()> scenarios = {
     {"crash_text", crash_text},
     {"deaf", deaf},
     {"no_proc", no_proc},
+    {"no_file", no_file},
 };
 
 }  // namespace
