@@ -222,7 +222,7 @@ ended_child reap(int pidfd) noexcept;  // waits for, and reaps, a child made by 
 /// Becomes a fresh image of this program, with the same arguments and the environment as it is now. Returns only if that
 /// fails.
 int exec_self() noexcept;
-std::string own_file();  // by the name with which it was started
+const char* own_file() noexcept;  // by the name with which it was started
 int set_variable(const char* name, const char* value) noexcept;
 void unset_variable(const char* name) noexcept;
 const char* variable(const char* name) noexcept;  // nullptr: not set, or this program has more rights than its caller

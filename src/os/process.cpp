@@ -227,16 +227,16 @@ bool join_thread(pthread_t thread, clock::time_point deadline) noexcept {
   return ::pthread_clockjoin_np(thread, nullptr, CLOCK_MONOTONIC, &until) == 0;
 }
 
-namespace {
-
 // SAFETY: the kernel puts the path there, for as long as the process lives.
-const char* path_of_start() noexcept { return reinterpret_cast<const char*>(::getauxval(AT_EXECFN)); }
+const char* own_file() noexcept { return reinterpret_cast<const char*>(::getauxval(AT_EXECFN)); }
+
+namespace {
 
 int exec_own_file(char* const arguments[]) noexcept {
   ::execve("/proc/self/exe", arguments, environ);
   if (errno != ENOENT) return -errno;
   // No /proc: the path may be another program by now, which the build-id then tells.
-  ::execve(path_of_start(), arguments, environ);
+  ::execve(own_file(), arguments, environ);
   return -errno;
 }
 
@@ -256,8 +256,6 @@ int exec_self() noexcept {
     return -ENOMEM;
   }
 }
-
-std::string own_file() { return path_of_start(); }
 
 int set_variable(const char* name, const char* value) noexcept {
   if (const int e = injected()) return -e;

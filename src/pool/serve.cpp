@@ -265,8 +265,9 @@ void leave_if_copied(int code) noexcept {
 void task_server::execute(slot& s) {
   worker::current_task task{s.attempt, {}, &task_token};
   if (s.deadline_ns != 0) {
+    const auto now = clock::now();
+    s.started_ns.store(now.time_since_epoch().count(), std::memory_order_release);
     task.deadline = deadline_after(nanoseconds(s.deadline_ns));
-    s.started_ns.store(clock::now().time_since_epoch().count(), std::memory_order_release);
   }
   relay().begin(s);
   worker::set_current_task(&task);

@@ -77,7 +77,8 @@ void become_fresh_image(const worker_start& start) {
     set_text(start.self.page->exception_what,
              "the fresh image of the program ended before its main came to tandem::init()");
     const int failed = os::exec_self();
-    os::throw_failed("execve", -failed, "a fresh image is made of the program's own file, which was " + os::own_file());
+    os::throw_failed("execve", -failed,
+                     std::string("a fresh image is made of the program's own file, which was ") + os::own_file());
   } catch (...) {
     publish_exception(std::current_exception());
   }

@@ -1,17 +1,14 @@
 // A pusher or a popper is killed at each named point of a queue; the others go on, and each message comes once, or is
 // counted.
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "support/fixture.hpp"
 #include "sync/death_point.hpp"
+#include "sync/kills.hpp"
 #include "sync/mapped.hpp"
 
 #if !defined(TANDEM_FAULTS)
@@ -34,10 +31,6 @@ struct tally {
   std::atomic<int> pushed[2][messages] = {};  // 1: begun, 2: push() has returned
   std::atomic<int> popped[2][messages] = {};
 };
-
-[[noreturn]] void die() {
-  for (;;) ::kill(::getpid(), SIGKILL);
-}
 
 struct numbers {
   static queue<int> make() { return queue<int>(3); }
@@ -99,7 +92,7 @@ void be_the_victim(const file_descriptor& file, const Q& q, int what, const std:
   const mapped<tally> t(file);
   t->victim_ready = 1;
   while (t->survivors_ready < 2) std::this_thread::yield();
-  tandem::sync::arm_death_point(point.c_str(), nth, die);
+  tandem::sync::arm_death_point(point.c_str(), nth, tandem::test::die);
   for (int next = 0;;) play<Kind>(q, *t, what, 0, next);
 }
 
@@ -132,10 +125,7 @@ constexpr cell cells[] = {
 
 class queue_matrix : public tandem::test::checked, public testing::WithParamInterface<cell> {};
 
-int rounds() {
-  const char* const asked = std::getenv("TANDEM_TEST_ROUNDS");
-  return asked != nullptr ? std::atoi(asked) : 2;
-}
+int rounds() { return tandem::test::rounds_or(2); }
 
 // Each message came at most once; what push() had put there and did not come is counted.
 void check(const tally& t, const tandem::queue_stats& s, part victim) {
@@ -189,10 +179,7 @@ TEST_P(queue_matrix, the_others_go_on) {
     reached += run_round<numbers>(GetParam(), 1 + round % 3) ? 1 : 0;
     reached += run_round<texts>(GetParam(), 1 + round % 3) ? 1 : 0;
   }
-  std::printf("killed there in %d of %d rounds\n", reached, 2 * rounds());
-  if (rounds() >= 50) {
-    EXPECT_GT(reached, 0) << "nobody ever comes to " << GetParam().point;
-  }
+  tandem::test::tell_reached(reached, 2 * rounds(), GetParam().point);
 }
 
 INSTANTIATE_TEST_SUITE_P(kills, queue_matrix, testing::ValuesIn(cells), [](const auto& parameter) {

@@ -21,7 +21,7 @@ using tandem::test::run;
 
 class examples : public testing::Test {
  private:
-  tandem::test::watchdog watchdog_{110};
+  tandem::test::watchdog watchdog_;
 };
 
 TEST_F(examples, first) {

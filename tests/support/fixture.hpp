@@ -21,7 +21,7 @@ class checked : public testing::Test {
   }
 
  private:
-  watchdog watchdog_{110};
+  watchdog watchdog_;
   stock before_;
 };
 

@@ -1,9 +1,5 @@
 // A participant is killed at each named point of each operation, in each part that it can play; those that are left go on.
-#include <signal.h>
-#include <unistd.h>
-
 #include <array>
-#include <cstdlib>
 #include <mutex>
 #include <shared_mutex>
 #include <thread>
@@ -13,6 +9,7 @@
 
 #include "support/fixture.hpp"
 #include "sync/death_point.hpp"
+#include "sync/kills.hpp"
 #include "sync/mapped.hpp"
 
 #if !defined(TANDEM_FAULTS)
@@ -40,10 +37,6 @@ struct everything {
   std::atomic<int> victim_ready{0};
   std::atomic<int> survivor_ready{0};
 };
-
-[[noreturn]] void die() {
-  for (;;) ::kill(::getpid(), SIGKILL);
-}
 
 // What each part does again and again; the survivor plays the same, or another, until the victim is dead.
 enum part { owner, waiter, notifier, reader, writer, taker, meeter, setter, caller, heir, finisher, giver };
@@ -164,7 +157,7 @@ void be_the_victim(const file_descriptor& file, int what, const std::string& poi
   const mapped<everything> e(file);
   e->victim_ready = 1;
   while (e->survivor_ready == 0) std::this_thread::yield();
-  tandem::sync::arm_death_point(point.c_str(), nth, die);
+  tandem::sync::arm_death_point(point.c_str(), nth, tandem::test::die);
   for (;;) play(*e, what);
 }
 
@@ -241,16 +234,13 @@ constexpr cell cells[] = {
 
 class matrix : public tandem::test::checked, public testing::WithParamInterface<cell> {};
 
-int rounds() {
-  const char* const asked = std::getenv("TANDEM_TEST_ROUNDS");
-  return asked != nullptr ? std::atoi(asked) : 3;
-}
+int rounds() { return tandem::test::rounds_or(3); }
 
 TEST_P(matrix, the_others_go_on) {
   const cell& c = GetParam();
   int reached = 0;
   for (int round = 0; round < rounds(); ++round) {
-    const tandem::test::watchdog of_this_round(110);
+    const tandem::test::watchdog of_this_round;
     const mapped<everything> e(std::in_place);
     const int survivors = c.survivor == meeter ? 1 : 2;
     tandem::process victim(be_the_victim, e.file(), static_cast<int>(c.victim), std::string(c.point), 1 + round % 3);
@@ -299,10 +289,7 @@ TEST_P(matrix, the_others_go_on) {
       EXPECT_EQ(calls, 1);
     }
   }
-  std::printf("killed there in %d of %d rounds\n", reached, rounds());
-  if (rounds() >= 50) {
-    EXPECT_GT(reached, 0) << "nobody ever comes to " << c.point;
-  }
+  tandem::test::tell_reached(reached, rounds(), c.point);
 }
 
 constexpr const char* part_names[] = {"owner",  "waiter", "notifier", "reader", "writer",   "taker",

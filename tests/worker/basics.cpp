@@ -159,7 +159,7 @@ void say(const char* what, const std::string& seen) { std::printf("%s: %s\n", wh
 }  // namespace
 
 int main() {
-  const tandem::test::watchdog watchdog(110);
+  const tandem::test::watchdog watchdog;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   auto before = tandem::test::take_stock();
   say("init", told([] {

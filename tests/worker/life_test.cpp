@@ -303,9 +303,11 @@ TEST_F(life, the_text_of_a_crash_is_complete) {
                              HasSubstr("what():  of a thread")));
 }
 
+// Not if we are not root, or in a chroot whose root is no mount point.
+bool can_be_given_mounts() { return tandem::test::run({"unshare", "--mount", "true"}).code == 0; }
+
 TEST_F(life, works_without_proc) {
-  // Not root, or in a chroot whose root is no mount point: a program cannot be given mounts of its own.
-  if (tandem::test::run({"unshare", "--mount", "true"}).code != 0) GTEST_SKIP() << "needs a mount namespace of its own";
+  if (!can_be_given_mounts()) GTEST_SKIP() << "needs a mount namespace of its own";
   const std::string program = tandem::test::program_beside("worker_scenarios");
   const auto said = tandem::test::run({"unshare", "--mount", program, "no_proc"});
   EXPECT_EQ(said.out,
@@ -315,7 +317,7 @@ TEST_F(life, works_without_proc) {
 }
 
 TEST_F(life, a_fresh_image_without_a_file_names_it) {
-  if (tandem::test::run({"unshare", "--mount", "true"}).code != 0) GTEST_SKIP() << "needs a mount namespace of its own";
+  if (!can_be_given_mounts()) GTEST_SKIP() << "needs a mount namespace of its own";
   const auto copy = std::filesystem::temp_directory_path() / ("tandem-no-file-" + std::to_string(::getpid()));
   std::filesystem::copy_file(tandem::test::program_beside("worker_scenarios"), copy);
   const auto said = tandem::test::run({"unshare", "--mount", copy, "no_file"});

@@ -471,7 +471,7 @@ void no_proc() {
 void no_file() {
   if (::umount2("/proc", MNT_DETACH) != 0) return say("cannot unmount /proc");
   tandem::init();
-  if (::unlink(tandem::os::own_file().c_str()) != 0) return say("cannot remove the program");
+  if (::unlink(tandem::os::own_file()) != 0) return say("cannot remove the program");
   try {
     tandem::process({.start = tandem::start_method::spawn}, square, 7).get();
   } catch (const tandem::resource_exhausted& error) {
