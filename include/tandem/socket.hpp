@@ -83,8 +83,10 @@ class TANDEM_EXPORT listener {
   /// dropped without a word.
   /// Blocks: until there is one. Threads: any number at once. Errors: each for one client that failed, and the next call
   /// goes on: authentication_failed (its key is another, it has none, or it is of another user), broken_connection (it is
-  /// no tandem, of another version, hung up, or its types are others); closed once close() was called;
-  /// std::invalid_argument if S or R carries handles, over TCP; resource_exhausted. Cost: some ten system calls.
+  /// no tandem, of another version, hung up, or its types are others); good clients come first, and of more than 256
+  /// failures that wait to be told the oldest are forgotten; closed once close() was called; std::invalid_argument if S or
+  /// R carries handles, over TCP; resource_exhausted: without a descriptor for it, a client waits until a later call. Cost:
+  /// some ten system calls.
   template <transferable S, transferable R = S>
   connection<S, R> accept() {
     return detail::channel_access::make<connection<S, R>>(*accept_end(detail::types_of<S, R>(), detail::no_deadline));

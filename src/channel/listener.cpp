@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <set>
 #include <stdexcept>
+#include <utility>
 
 #include <tandem/error.hpp>
 
@@ -24,6 +25,9 @@ own_addresses& own() {
   static auto* const made = new own_addresses;  // never destroyed: static listeners may outlive it
   return *made;
 }
+/// Of clients that have shaken hands, and of failures, so many wait for an accept().
+constexpr std::size_t most_untaken = 256;
+
 std::string place_of(const channel::address& a) { return a.is_unix ? a.name : a.port; }
 
 }  // namespace
@@ -103,6 +107,7 @@ void listener_core::close() noexcept {
   shaking_.clear();
   done_.clear();
   failed_.clear();
+  shortage_ = nullptr;
   os::poll_remove(poll_.get(), socket_.get());
   socket_ = {};
   os::signal_event(news_.get());  // wakes all that wait, and is never drained again
@@ -133,16 +138,18 @@ std::optional<channel_end> listener_core::accept(channel_types types, clock::tim
   }
 }
 
-// A client, or throws what became of one.
+// A client, or throws what became of one. Those that are good go first: no number of others keeps them waiting.
 std::optional<std::unique_ptr<reception>> listener_core::take_outcome() {
   std::exception_ptr failure;
   std::unique_ptr<reception> client;
-  if (!failed_.empty()) {
-    failure = failed_.front();
-    failed_.pop_front();
-  } else if (!done_.empty()) {
+  if (!done_.empty()) {
     client = std::move(done_.front());
     done_.pop_front();
+  } else if (shortage_) {
+    failure = std::exchange(shortage_, nullptr);
+  } else if (!failed_.empty()) {
+    failure = std::move(failed_.front());
+    failed_.pop_front();
   }
   tell();
   if (failure) std::rethrow_exception(failure);
@@ -166,7 +173,7 @@ channel_end listener_core::welcome(reception&& client, channel_types types) {
 
 // The eventfd is readable while there is an outcome.
 void listener_core::tell() {
-  const bool has = !done_.empty() || !failed_.empty();
+  const bool has = !done_.empty() || shortage_ || !failed_.empty();
   if (has == has_outcome_.exchange(has)) return;
   if (has) {
     os::signal_event(news_.get());
@@ -182,10 +189,12 @@ void listener_core::drain_news() {
 
 void listener_core::step() {
   constexpr int most_at_once = 256;  // then the caller has its turn
+  bool took_in = false;
   for (int i = 0; i < most_at_once; ++i) {
     const int fd = os::poll_now(poll_.get());
     if (fd < 0) break;
     if (fd == socket_.get()) {
+      if (std::exchange(took_in, true)) break;  // all others have had their turn
       take_clients();
     } else if (fd == news_.get()) {
       if (has_outcome_.load()) break;  // first things first
@@ -198,18 +207,31 @@ void listener_core::step() {
   tell();
 }
 
+// A client that cannot be taken in, for want of a descriptor or memory, stays in the backlog; those that are in go on.
 void listener_core::take_clients() {
   constexpr int most_at_once = 64;
-  for (int i = 0; i < most_at_once; ++i) {
+  for (int i = 0; i < most_at_once && done_.size() < most_untaken; ++i) {
     const int fd = os::accept_now(socket_.get());
     if (fd == -EAGAIN) return;
-    if (fd < 0) os::throw_failed("accept4", -fd);
+    if (fd < 0) {
+      shortage_ = std::make_exception_ptr(
+          resource_exhausted("accept4", std::error_code(-fd, std::generic_category()),
+                             "a client waits until it can be taken in: close some descriptors, or raise their limit "
+                             "(RLIMIT_NOFILE, ulimit -n)"));
+      return;
+    }
     try {
       admit(file_descriptor(fd));
-    } catch (const tandem::error&) {
-      failed_.push_back(std::current_exception());
+    } catch (const std::exception&) {
+      has_failed(std::current_exception());
     }
   }
+}
+
+// Of those that nobody asked for the last are kept.
+void listener_core::has_failed(std::exception_ptr why) {
+  if (failed_.size() == most_untaken) failed_.pop_front();
+  failed_.push_back(std::move(why));
 }
 
 void listener_core::admit(file_descriptor socket) {
@@ -251,8 +273,8 @@ void listener_core::go_on(int descriptor) {
   try {
     if (!found->second->step()) return;
     done_.push_back(std::move(found->second));
-  } catch (const tandem::error&) {
-    failed_.push_back(std::current_exception());
+  } catch (const std::exception&) {
+    has_failed(std::current_exception());
   }
   os::poll_remove(poll_.get(), descriptor);
   shaking_.erase(found);

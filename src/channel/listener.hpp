@@ -36,6 +36,7 @@ class listener_core {
   void take_clients();
   void admit(file_descriptor socket);
   void go_on(int descriptor);
+  void has_failed(std::exception_ptr why);
   void drop_late_ones();
   void tell();
   void drain_news();
@@ -58,6 +59,7 @@ class listener_core {
   clock::time_point next_deadline_ = os::never;
   std::deque<std::unique_ptr<channel::reception>> done_;
   std::deque<std::exception_ptr> failed_;
+  std::exception_ptr shortage_;  // why nobody was taken in
 };
 
 /// True if a listener of this program is at that address.
