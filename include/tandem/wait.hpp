@@ -12,6 +12,7 @@
 #include <span>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <tandem/deadline.hpp>
@@ -29,7 +30,7 @@ namespace detail {
 TANDEM_EXPORT std::optional<std::size_t> wait_entries(std::span<const wait_entry> entries, clock::time_point deadline);
 
 template <class R>
-concept range_of_handles = requires(R& range) {
+concept range_of_handles = requires(std::remove_reference_t<R>& range) {
   std::begin(range) != std::end(range);
   requires waitable<std::remove_cvref_t<decltype(*std::begin(range))>>;
 };
@@ -53,19 +54,27 @@ std::optional<std::size_t> wait_tuple(const std::tuple<H&...>& handles, clock::t
 
 template <range_of_handles R>
 std::optional<std::size_t> wait_range(R& handles, clock::time_point deadline) {
-  std::vector<wait_entry> entries;
-  if constexpr (requires { std::size(handles); }) entries.reserve(std::size(handles));
-  for (const auto& handle : handles) entries.push_back(waiting<std::remove_cvref_t<decltype(handle)>>::of(handle));
-  return wait_entries(entries, deadline);
+  using handle = std::remove_cvref_t<decltype(*std::begin(handles))>;
+  if constexpr (!std::is_reference_v<decltype(*std::begin(handles))>) {  // a view that makes values
+    std::vector<handle> values;
+    for (auto&& value : handles) values.push_back(std::forward<decltype(value)>(value));
+    return wait_range(values, deadline);
+  } else {
+    std::vector<wait_entry> entries;
+    if constexpr (requires { std::size(handles); }) entries.reserve(std::size(handles));
+    for (const handle& each : handles) entries.push_back(waiting<handle>::of(each));
+    return wait_entries(entries, deadline);
+  }
 }
 
 }  // namespace detail
 
 /// The index of a handle that is ready: with something to receive or to accept, ended, or closed. Of several that are,
 /// another one each time. Handles are receivers, connections, listeners, queues, processes, threads, file_descriptors and
-/// numbers of descriptors (readable); a tuple of references to them (std::tie) or a range of one type.
+/// numbers of descriptors (readable); a tuple of references to them (std::tie) or a range of one type, also a view.
 /// Blocks: until one is. Threads: any; the handles stay where they are meanwhile. Errors: std::invalid_argument if there
-/// are none, or a number is no open descriptor; resource_exhausted. Signals: do not disturb it. Cost: one ppoll(2) while it
+/// are none, or a number is no open descriptor; resource_exhausted, also for more different descriptors than
+/// RLIMIT_NOFILE allows. Signals: do not disturb it. Cost: one ppoll(2) while it
 /// waits, in proportion to the number of handles (docs/benchmarks.md); for threads and queues an eventfd more, for each
 /// queue a thread. Who serves thousands registers their native_handle() with an epoll of the program's own.
 template <class... H>
@@ -73,7 +82,7 @@ std::size_t wait_any(std::tuple<H&...> handles) {
   return *detail::wait_tuple(handles, detail::no_deadline);
 }
 template <detail::range_of_handles R>
-std::size_t wait_any(R& handles) {
+std::size_t wait_any(R&& handles) {
   return *detail::wait_range(handles, detail::no_deadline);
 }
 /// The same for no longer than `timeout`: nothing if none was ready by then. Zero and less only asks.
@@ -83,7 +92,7 @@ std::optional<std::size_t> wait_any(std::tuple<H&...> handles, nanoseconds timeo
   return detail::wait_tuple(handles, detail::moment_after(timeout));
 }
 template <detail::range_of_handles R>
-std::optional<std::size_t> wait_any(R& handles, nanoseconds timeout) {
+std::optional<std::size_t> wait_any(R&& handles, nanoseconds timeout) {
   return detail::wait_range(handles, detail::moment_after(timeout));
 }
 

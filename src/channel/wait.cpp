@@ -1,7 +1,10 @@
 #include <tandem/wait.hpp>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <functional>
+#include <iterator>
 #include <stdexcept>
 
 #include "os/kernel.hpp"
@@ -66,7 +69,10 @@ class round {
   /// False at the deadline.
   bool wait(int event, clock::time_point deadline) {
     if (event >= 0) set_.push_back({event});
-    const int count = static_cast<int>(os::check(os::wait_ready(set_, any_ready_ ? os::now : deadline), "ppoll"));
+    const clock::time_point until = any_ready_ ? os::now : deadline;
+    int count = os::wait_ready(set_, until);
+    if (count == -EINVAL) count = wait_once_for_each(until);
+    os::check(count, "ppoll");
     return count > 0 || any_ready_;
   }
   /// The first from `start` on that is ready.
@@ -84,6 +90,27 @@ class round {
   }
 
  private:
+  // The kernel takes no more at once than this process may have descriptors: as many as there are, each once, are fewer.
+  int wait_once_for_each(clock::time_point deadline) {
+    const auto by_number = [](const os::ready& a, const os::ready& b) { return a.fd < b.fd; };
+    std::vector<os::ready> each;
+    std::copy_if(set_.begin(), set_.end(), std::back_inserter(each), [](const os::ready& r) { return r.fd >= 0; });
+    std::sort(each.begin(), each.end(), by_number);
+    each.erase(
+        std::unique(each.begin(), each.end(), [](const os::ready& a, const os::ready& b) { return a.fd == b.fd; }),
+        each.end());
+    const int count = os::wait_ready(each, deadline);
+    if (count == -EINVAL) {
+      os::throw_failed("ppoll", EINVAL,
+                       "wait_any can wait for as many descriptors as RLIMIT_NOFILE (ulimit -n) allows, and was given " +
+                           std::to_string(each.size()));
+    }
+    for (os::ready& r : set_) {
+      if (r.fd >= 0) r = *std::lower_bound(each.begin(), each.end(), r, by_number);
+    }
+    return count;
+  }
+
   std::span<const wait_entry> entries_;
   std::vector<wait_state> states_;
   std::vector<os::ready> set_;

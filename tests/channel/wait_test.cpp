@@ -1,11 +1,14 @@
 // wait_any: everything that can be waited for, one by one and mixed.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <list>
+#include <ranges>
+#include <set>
 #include <thread>
 
 #include "channel/samples.hpp"
@@ -159,6 +162,64 @@ TEST_F(wait_test, ranges_of_all_kinds) {
   EXPECT_EQ(wait_any(view), 1U);
   std::array<int, 2> numbers{rx.native_handle(), rx2.native_handle()};
   EXPECT_EQ(wait_any(numbers), 1U);
+}
+
+// What it gives is there only while it is looked at.
+TEST_F(wait_test, views_that_make_what_they_give) {
+  std::vector<tandem::pipe_ends<int>> all;
+  for (int i = 0; i < 4; ++i) all.push_back(make_pipe<int>());
+  all[2].tx.send(5);
+  for (int i = 0; i < 8; ++i) {
+    auto numbers = all | std::views::transform([](const auto& e) { return e.rx.native_handle(); });
+    EXPECT_EQ(wait_any(numbers), 2U);
+    EXPECT_EQ(wait_any(all | std::views::transform([](const auto& e) { return e.rx; }), 20s), 2U);
+    EXPECT_EQ(wait_any(all | std::views::transform([](const auto& e) -> auto& { return e.rx; })), 2U);
+  }
+  EXPECT_EQ(wait_any(std::vector{all[2].rx}), 0U);
+}
+
+TEST_F(wait_test, more_handles_than_there_may_be_descriptors) {
+  constexpr std::size_t count = 300;
+  auto [rx, tx] = make_pipe<int>();
+  auto [other_rx, other_tx] = make_pipe<int>();
+  const std::vector copies(count, rx);
+  std::vector<int> numbers(count, other_rx.native_handle());
+  numbers[7] = rx.native_handle();
+  const std::vector<tandem::thread<void>> ended(count);
+  const std::vector<tandem::receiver<int>> closed(count);
+  struct rlimit before {};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const struct rlimit few { 100, before.rlim_max };
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  EXPECT_EQ(wait_any(copies, 1ms), std::nullopt);
+  tx.send(1);
+  std::set<std::size_t> seen;
+  for (std::size_t i = 0; i < count; ++i) {
+    seen.insert(wait_any(copies));
+    EXPECT_EQ(wait_any(numbers), 7U);
+    wait_any(ended);
+    wait_any(closed);
+  }
+  EXPECT_EQ(seen.size(), count);
+  numbers.assign(count, 99);  // none that is open
+  EXPECT_THROW(wait_any(numbers), std::invalid_argument);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST_F(wait_test, more_descriptors_than_the_limit_is_now_are_refused_with_a_reason) {
+  std::vector<tandem::pipe_ends<int>> all;
+  for (int i = 0; i < 20; ++i) all.push_back(make_pipe<int>());
+  struct rlimit before {};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const struct rlimit few { 10, before.rlim_max };
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  try {
+    wait_any(all | std::views::transform([](const auto& e) -> auto& { return e.rx; }), 1ms);
+    ADD_FAILURE() << "waited";
+  } catch (const tandem::resource_exhausted& e) {
+    EXPECT_NE(std::string(e.what()).find("RLIMIT_NOFILE"), std::string::npos) << e.what();
+  }
+  ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST_F(wait_test, a_message_that_was_begun_is_ready_when_it_is_whole) {
