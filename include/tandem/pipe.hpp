@@ -132,7 +132,7 @@ pipe_ends<T> make_pipe();
 
 /// One end of a duplex pipe or a socket: sends S and receives R.
 /// Threads: const members at once; close(), moves and destruction of one object by one thread, alone. Fork: a child made
-/// by fork() is one more holder.
+/// by fork() is one more holder; with .tls it can only close its copy.
 template <transferable S, transferable R>
 class connection {
  public:

@@ -62,7 +62,7 @@ TANDEM_EXPORT channel_end connect_end(const std::string& address, const socket_o
 
 /// Waits for clients at an address.
 /// Threads: all members at once, but moves and destruction. Fork: in a child made by fork() it listens as well, until
-/// both are gone; the child's leaves the file of unix:/path alone.
+/// both are gone; who shook hands before that is the parent's; the child's leaves the file of unix:/path alone.
 class TANDEM_EXPORT listener {
  public:
   /// Listens at `address`. A file that a listener that has ended left behind at unix:/path is replaced.
@@ -79,8 +79,8 @@ class TANDEM_EXPORT listener {
   /// Errors: closed once moved from; std::bad_alloc.
   std::string address() const;
   /// The next client that has shaken hands: a connection that sends S and receives R. Clients shake hands side by side
-  /// while somebody is in accept(), so that a slow one delays no other; one that takes longer than handshake_deadline is
-  /// dropped without a word.
+  /// while somebody is in accept() or waits in wait_any, so that a slow one delays no other; one that takes longer than
+  /// handshake_deadline is dropped without a word.
   /// Blocks: until there is one. Threads: any number at once. Errors: each for one client that failed, and the next call
   /// goes on: authentication_failed (its key is another, it has none, or it is of another user), broken_connection (it is
   /// no tandem, of another version, hung up, or its types are others); good clients come first, and of more than 256
@@ -103,7 +103,8 @@ class TANDEM_EXPORT listener {
   /// Ends it: clients are refused, and accept() throws closed, also one that waits. A second time it does nothing.
   void close() noexcept;
   /// A descriptor that is readable while accept() has something to do: then accept_for(0s) gives a client, or nothing if
-  /// one is still shaking hands. -1 once closed.
+  /// one is still shaking hands, or was dropped. -1 once closed. Fork: a child has one of its own, and asks for it anew;
+  /// -1 there if it has no descriptor left.
   int native_handle() const noexcept;
 
  private:

@@ -31,7 +31,8 @@ digest proof_of(const std::string& key, const char* who, const hello& h, const c
 
 bool line::take_bytes(std::span<std::byte> all) {
   if (!bytes_) {
-    const os::message got = os::receive_now(socket_.get(), all);
+    os::message got = os::receive_now(socket_.get(), all);
+    os::discard(got.descriptors);
     if (got.size == -EAGAIN) return false;
     if (got.size != static_cast<long>(all.size()) || !got.descriptors.empty()) throw_no_tandem();
     return true;
@@ -64,6 +65,18 @@ bool line::give(std::span<const std::byte> bytes) {
   return bytes_->write({bytes}, false) == static_cast<long>(bytes.size());
 }
 
+void line::hang_up() noexcept {
+  if (bytes_ || !socket_) return;
+  os::shut_down(socket_.get());    // nothing more comes, and what has come is looked through
+  os::tell_sender(socket_.get());  // tells an empty message from the end
+  std::array<std::byte, 1> byte;
+  for (bool more = true; more;) {
+    os::message got = os::receive_now(socket_.get(), byte);
+    os::discard(got.descriptors);
+    more = got.told_sender;
+  }
+}
+
 std::shared_ptr<detail::channel_core> line::into_core(packet_options options) && {
   if (bytes_) return std::make_shared<stream>(std::move(bytes_), options);
   return std::make_shared<packets>(std::move(socket_), options);
@@ -77,6 +90,10 @@ reception::reception(line l, tls_bytes* tls, const std::string& key, clock::time
       key_(key),
       deadline_(deadline),
       stage_(tls != nullptr ? stage::encryption : stage::greeting) {}
+
+reception::~reception() {
+  if (os::own_pid() == owner_) line_.hang_up();
+}
 
 bool reception::step() {
   if (stage_ == stage::encryption) {

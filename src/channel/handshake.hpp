@@ -76,6 +76,8 @@ class line {
     return give(std::as_bytes(std::span(&g, 1)));
   }
   std::shared_ptr<detail::channel_core> into_core(packet_options) &&;
+  /// Of one that nobody else holds: what the peer has sent along goes without a wait.
+  void hang_up() noexcept;
 
  private:
   bool take_bytes(std::span<std::byte> all);
@@ -91,6 +93,9 @@ class reception {
  public:
   /// `tls`: nullptr, or the stream that `l` goes over.
   reception(line l, tls_bytes* tls, const std::string& key, clock::time_point deadline);
+  reception(const reception&) = delete;
+  reception& operator=(const reception&) = delete;
+  ~reception();
   /// Goes on as far as it can without waiting: true once all but the welcome is done. Throws what accept() throws.
   bool step();
   int descriptor() const noexcept { return line_.descriptor(); }
@@ -106,6 +111,7 @@ class reception {
   tls_bytes* tls_;
   const std::string& key_;  // of the listener, which outlives it
   clock::time_point deadline_;
+  const pid_t owner_ = os::own_pid();  // a copy in a child made by fork() ends nothing
   stage stage_;
   hello hello_;
   challenge challenge_;

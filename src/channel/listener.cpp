@@ -25,6 +25,11 @@ own_addresses& own() {
   static auto* const made = new own_addresses;  // never destroyed: static listeners may outlive it
   return *made;
 }
+void drain(const file_descriptor& counter) {
+  std::array<std::byte, 8> count;
+  os::read_some(counter.get(), count);
+}
+
 /// Of clients that have shaken hands, and of failures, so many wait for an accept().
 constexpr std::size_t most_untaken = 256;
 
@@ -43,20 +48,54 @@ listener_core::listener_core(const std::string& address, socket_options options)
     : address_(channel::parse_address(address)),
       options_(std::move(options)),
       listens_at_(address),
-      owner_(os::own_pid()) {
+      owner_(os::own_pid()),
+      process_(owner_) {
   channel::require_crypto(options_);
   if (options_.tls) {
     if (address_.is_unix)
       throw std::invalid_argument("tandem: .tls is for tcp:// only: what goes over unix: leaves no machine");
     tls_ = channel::make_tls_context(*options_.tls, true);
   }
-  poll_ = file_descriptor(static_cast<int>(os::check(os::make_poll(), "epoll_create1")));
-  news_ = file_descriptor(static_cast<int>(os::check(os::make_event(), "eventfd")));
   listen(channel::endpoints_of(address_, true).front());
-  os::check(os::poll_add(poll_.get(), socket_.get()), "epoll_ctl");
-  os::check(os::poll_add(poll_.get(), news_.get()), "epoll_ctl");
-  const std::lock_guard lock(own().mutex);
-  own().places.insert(place_of(channel::parse_address(listens_at_)));
+  try {
+    {
+      const std::lock_guard lock(own().mutex);
+      own().places.insert(place_of(channel::parse_address(listens_at_)));
+    }
+    make_set();
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+void listener_core::make_set() {
+  file_descriptor poll(static_cast<int>(os::check(os::make_poll(), "epoll_create1")));
+  file_descriptor news(static_cast<int>(os::check(os::make_event(), "eventfd")));
+  file_descriptor timer(static_cast<int>(os::check(os::make_timer(), "timerfd_create")));
+  for (const int fd : {socket_.get(), news.get(), timer.get()}) os::check(os::poll_add(poll.get(), fd), "epoll_ctl");
+  poll_ = std::move(poll);
+  news_ = std::move(news);
+  timer_ = std::move(timer);
+}
+
+// In a child made by fork() the set is still that of its parent, and so are the clients in it: it begins anew, with the
+// socket alone.
+void listener_core::keep_to_this_process() {
+  const pid_t self = os::own_pid();
+  if (process_ == self || closed_.load()) return;
+  make_set();
+  forget_clients();
+  has_outcome_ = false;
+  process_ = self;
+}
+
+void listener_core::forget_clients() {
+  shaking_.clear();
+  done_.clear();
+  failed_.clear();
+  shortage_ = nullptr;
+  next_deadline_ = os::never;
 }
 
 void listener_core::listen(const os::endpoint& at) {
@@ -103,19 +142,24 @@ void listener_core::close() noexcept {
     const auto found = own().places.find(place_of(channel::parse_address(listens_at_)));
     if (found != own().places.end()) own().places.erase(found);
   }
-  for (const auto& [fd, client] : shaking_) os::poll_remove(poll_.get(), fd);
-  shaking_.clear();
-  done_.clear();
-  failed_.clear();
-  shortage_ = nullptr;
-  os::poll_remove(poll_.get(), socket_.get());
+  if (process_ == os::own_pid()) {  // else the set is another's
+    for (const auto& [fd, client] : shaking_) os::poll_remove(poll_.get(), fd);
+    os::poll_remove(poll_.get(), socket_.get());
+    os::signal_event(news_.get());  // wakes all that wait, and is never drained again
+  }
+  forget_clients();
   socket_ = {};
-  os::signal_event(news_.get());  // wakes all that wait, and is never drained again
 }
 
 std::string listener_core::address() const { return listens_at_; }
 
-int listener_core::native_handle() const noexcept { return closed_.load() ? -1 : poll_.get(); }
+int listener_core::native_handle() noexcept {
+  try {
+    return look().descriptor;
+  } catch (const tandem::error&) {  // in a child made by fork(), that has no descriptor left
+    return -1;
+  }
+}
 
 // ---- accepting ----------------------------------------------------------------------------------------------------
 
@@ -125,16 +169,15 @@ std::optional<channel_end> listener_core::accept(channel_types types, clock::tim
         "tandem: descriptors and other handles cannot cross a TCP connection: they belong to one machine; use unix:");
   }
   for (;;) {
-    clock::time_point until = deadline;
     {
       const std::lock_guard lock(mutex_);
       if (closed_.load()) throw closed("tandem: this listener was closed");
+      keep_to_this_process();
       step();
       if (auto client = take_outcome()) return welcome(std::move(**client), types);
-      until = std::min(deadline, next_deadline_);
     }
     if (deadline != os::never && clock::now() >= deadline) return std::nullopt;
-    channel::wait_until_readable(poll_.get(), until);
+    channel::wait_until_readable(poll_.get(), deadline);
   }
 }
 
@@ -178,13 +221,8 @@ void listener_core::tell() {
   if (has) {
     os::signal_event(news_.get());
   } else {
-    drain_news();
+    drain(news_);
   }
-}
-
-void listener_core::drain_news() {
-  std::array<std::byte, 8> count;
-  os::read_some(news_.get(), count);
 }
 
 void listener_core::step() {
@@ -198,7 +236,9 @@ void listener_core::step() {
       take_clients();
     } else if (fd == news_.get()) {
       if (has_outcome_.load()) break;  // first things first
-      drain_news();                    // what failed when the last one was taken
+      drain(news_);                    // what failed when the last one was taken
+    } else if (fd == timer_.get()) {
+      drain(timer_);
     } else {
       go_on(fd);
     }
@@ -263,7 +303,7 @@ void listener_core::admit(file_descriptor socket) {
     return;
   }
   os::check(os::poll_add(poll_.get(), fd), "epoll_ctl");
-  next_deadline_ = std::min(next_deadline_, deadline);
+  be_there_at(deadline);
   shaking_.emplace(fd, std::move(client));
 }
 
@@ -280,6 +320,12 @@ void listener_core::go_on(int descriptor) {
   shaking_.erase(found);
 }
 
+void listener_core::be_there_at(clock::time_point deadline) {
+  if (deadline >= next_deadline_) return;
+  next_deadline_ = deadline;
+  os::set_timer(timer_.get(), deadline);
+}
+
 void listener_core::drop_late_ones() {
   if (next_deadline_ == os::never) return;
   const clock::time_point current = clock::now();
@@ -287,7 +333,7 @@ void listener_core::drop_late_ones() {
   next_deadline_ = os::never;
   for (auto at = shaking_.begin(); at != shaking_.end();) {
     if (at->second->deadline() > current) {
-      next_deadline_ = std::min(next_deadline_, at->second->deadline());
+      be_there_at(at->second->deadline());
       ++at;
       continue;
     }
@@ -299,11 +345,17 @@ void listener_core::drop_late_ones() {
 bool listener_core::ready() {
   const std::lock_guard lock(mutex_);
   if (closed_.load()) return true;
+  keep_to_this_process();
   step();
   return has_outcome_.load();
 }
 
-wait_state listener_core::look() const noexcept { return {poll_.get(), closed_.load() || has_outcome_.load(), true}; }
+wait_state listener_core::look() {
+  const std::lock_guard lock(mutex_);
+  if (closed_.load()) return {-1, true};
+  keep_to_this_process();
+  return {poll_.get(), has_outcome_.load(), true};
+}
 
 }  // namespace tandem::detail
 

@@ -25,11 +25,13 @@ class listener_core {
   std::string address() const;
   std::optional<channel_end> accept(channel_types types, clock::time_point deadline);
   void close() noexcept;
-  int native_handle() const noexcept;
+  int native_handle() noexcept;
   bool ready();
-  wait_state look() const noexcept;
+  wait_state look();
 
  private:
+  void make_set();
+  void keep_to_this_process();
   void listen(const os::endpoint&);
   void listen_at_path(const os::endpoint&);
   void step();
@@ -37,9 +39,10 @@ class listener_core {
   void admit(file_descriptor socket);
   void go_on(int descriptor);
   void has_failed(std::exception_ptr why);
+  void be_there_at(clock::time_point deadline);
   void drop_late_ones();
+  void forget_clients();
   void tell();
-  void drain_news();
   std::optional<std::unique_ptr<channel::reception>> take_outcome();
   channel_end welcome(channel::reception&& client, channel_types types);
 
@@ -48,15 +51,17 @@ class listener_core {
   std::string listens_at_;  // with the port or name that was chosen
   std::uint64_t file_ = 0;  // of unix:/path: the number of its file
   const pid_t owner_;
+  pid_t process_;  // which has made the three that follow: a copy of it has its own
   std::shared_ptr<channel::tls_context> tls_;
-  file_descriptor poll_;  // all of the following, and the sockets of those who shake hands
-  file_descriptor news_;  // readable while there is an outcome that nobody took
+  file_descriptor poll_;   // all of the following, and the sockets of those who shake hands
+  file_descriptor news_;   // readable while there is an outcome that nobody took
+  file_descriptor timer_;  // readable at next_deadline_
   file_descriptor socket_;
   std::atomic<bool> closed_{false};
   std::atomic<bool> has_outcome_{false};
   std::mutex mutex_;  // of what follows; never held while anybody waits
   std::map<int, std::unique_ptr<channel::reception>> shaking_;
-  clock::time_point next_deadline_ = os::never;
+  clock::time_point next_deadline_ = os::never;  // not after that of any who shakes hands
   std::deque<std::unique_ptr<channel::reception>> done_;
   std::deque<std::exception_ptr> failed_;
   std::exception_ptr shortage_;  // why nobody was taken in

@@ -147,7 +147,8 @@ class openssl_bytes final : public tls_bytes {
     }
   }
   ~openssl_bytes() override {
-    if (shaken_ && !failed_) ::SSL_shutdown(ssl_.get());  // says that this end was meant
+    // A copy in a child made by fork() ends nothing.
+    if (shaken_ && !failed_ && os::own_pid() == owner_) ::SSL_shutdown(ssl_.get());  // says that this end was meant
     ::ERR_clear_error();
   }
   openssl_bytes(const openssl_bytes&) = delete;
@@ -168,6 +169,7 @@ class openssl_bytes final : public tls_bytes {
   bool waits_to_write_for_shaking() const noexcept override { return shaking_writes_; }
 
   long read(std::span<std::byte> into, bool) override {
+    require_owner();
     const std::lock_guard lock(mutex_);
     std::size_t n = 0;
     ::ERR_clear_error();
@@ -176,6 +178,7 @@ class openssl_bytes final : public tls_bytes {
   }
 
   long write(parts from, bool) override {
+    require_owner();
     const std::lock_guard lock(mutex_);
     if (!flush_pending()) return last_;
     // One record for the beginning of a message, so that no record has parts of two.
@@ -203,6 +206,14 @@ class openssl_bytes final : public tls_bytes {
   const file_descriptor& socket() const noexcept override { return socket_; }
 
  private:
+  // Two that go on from the same keys and counts would spoil the connection for both.
+  void require_owner() const {
+    if (os::own_pid() == owner_) return;
+    throw tandem::error(
+        "tandem: a connection with .tls is of the process that made it: a child made by fork() can only close its "
+        "copy");
+  }
+
   void expect(const std::string& server_name) {
     const bool is_number =
         server_name.find(':') != std::string::npos || server_name.find_first_not_of("0123456789.") == std::string::npos;
@@ -252,6 +263,7 @@ class openssl_bytes final : public tls_bytes {
   mutable std::mutex mutex_;        // of the SSL object: one thread may read while another writes
   std::vector<std::byte> pending_;  // given to OpenSSL, which wants it again until it is sent
   long last_ = 0;
+  const pid_t owner_ = os::own_pid();
   bool shaken_ = false;
   bool failed_ = false;
   bool shaking_writes_ = false;

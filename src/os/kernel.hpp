@@ -129,6 +129,7 @@ struct message {
   long size = 0;  // bytes received; 0: end of file; below zero: minus errno
   std::vector<file_descriptor> descriptors = {};
   bool descriptors_lost = false;  // some of them: the descriptor table was full, or memory
+  bool told_sender = false;       // after tell_sender(): of each message, also an empty one, and not of the end
   pid_t sender = 0;
   uid_t sender_user = 0;
 };
@@ -144,6 +145,8 @@ message receive_parts_now(int fd, std::initializer_list<std::span<std::byte>> pa
 /// The beginning of the next message, which stays: how many bytes it has in all; 0 at the end; minus errno.
 long peek(int fd, std::span<std::byte> beginning) noexcept;
 long peek_now(int fd, std::span<std::byte> beginning) noexcept;  // -EAGAIN if there is none
+/// Closes what a peer has sent and nobody wants: without a wait for what is unsent in a socket, which SO_LINGER asks for.
+void discard(std::span<file_descriptor>) noexcept;
 /// As receive(), for the answer to what was sent: a next answer must not be taken for this one, so if even several
 /// tries fail (the kernel has no memory), the socket is shut down. Its size is never below zero: 0 is the end.
 message receive_answer(int fd, std::span<std::byte> buffer) noexcept;

@@ -176,6 +176,7 @@ message receive_with(int flags, int fd, std::initializer_list<std::span<std::byt
     if (c->cmsg_type == SCM_CREDENTIALS) {
       ucred who{};
       std::memcpy(&who, CMSG_DATA(c), sizeof who);
+      got.told_sender = true;
       got.sender = who.pid;
       got.sender_user = who.uid;
     } else if (c->cmsg_type == SCM_RIGHTS) {
@@ -224,6 +225,14 @@ message receive_answer(int fd, std::span<std::byte> buffer) noexcept {
   }
   if (got.size < 0) got.size = 0;
   return got;
+}
+
+void discard(std::span<file_descriptor> unwanted) noexcept {
+  constexpr linger none{};
+  for (file_descriptor& fd : unwanted) {
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    fd = {};
+  }
 }
 
 void shut_down(int fd) noexcept { ::shutdown(fd, SHUT_RDWR); }

@@ -4,7 +4,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstring>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "channel/raw_peer.hpp"
@@ -40,6 +44,8 @@ using families = testing::Types<over_unix, over_tcp>;
 template <class Family>
 class besieged : public tandem::test::checked {};
 TYPED_TEST_SUITE(besieged, families, names);
+
+class siege : public tandem::test::checked {};
 
 /// No further descriptor can be had while it lives.
 class without_descriptors {
@@ -122,6 +128,174 @@ TYPED_TEST(besieged, a_good_client_does_not_wait_behind_worthless_ones) {
   }
   EXPECT_GT(after, 0);
   EXPECT_LE(after, 256);
+}
+
+// By whoever waits for the listener, in whichever way.
+TYPED_TEST(besieged, silent_ones_are_dropped_also_where_nobody_waits_in_accept) {
+  for (const bool by_descriptor : {false, true}) {
+    listener l(TypeParam::address, {.handshake_deadline = 200ms});
+    const raw_peer first(l.address());
+    const raw_peer second(l.address());
+    const int descriptor = l.native_handle();
+    const auto is_ready = [&] {
+      return by_descriptor ? tandem::wait_any(std::tie(descriptor), 20s) : tandem::wait_any(std::tie(l), 1ms);
+    };
+    char byte = 0;
+    for (const raw_peer* peer : {&first, &second}) {
+      while (::recv(peer->fd(), &byte, 1, MSG_DONTWAIT) < 0) {
+        if (is_ready()) {
+          EXPECT_FALSE(l.accept_for<int>(0s));
+        }
+      }
+    }
+    EXPECT_FALSE(tandem::wait_any(std::tie(descriptor), 0s));  // and nothing is left to do
+  }
+}
+
+// ---- copies of the program ----------------------------------------------------------------------------------------
+
+/// Runs it in a copy, to its end: what it gave.
+template <class F>
+int in_a_copy(F&& f) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(f());
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WEXITSTATUS(status);
+}
+
+/// True if somebody who comes now is let in.
+bool serves(listener& l) {
+  const auto c = connect<int>(l.address());
+  const auto s = l.accept_for<int>(20s);
+  if (!s) return false;
+  s->send(7);
+  return c.receive() == 7;
+}
+
+TYPED_TEST(besieged, a_copy_of_the_program_that_closes_it_takes_nothing_from_its_original) {
+  listener l(TypeParam::address);
+  const raw_peer shakes_hands(l.address());
+  EXPECT_FALSE(l.accept_for<std::string>(0s));
+  EXPECT_EQ(in_a_copy([&] {
+              l.close();
+              return l.native_handle() == -1 ? 3 : 4;
+            }),
+            3);
+  EXPECT_TRUE(serves(l));
+  shakes_hands.write_object(good_hello());
+  EXPECT_TRUE(l.accept_for<std::string>(20s));
+  EXPECT_EQ(in_a_copy([&] {
+              const int own = l.native_handle();
+              const bool nothing = !l.accept_for<int>(0s) && !tandem::wait_any(std::tie(own), 0s);
+              const bool served = serves(l);
+              l.close();
+              return nothing && served ? 3 : 4;
+            }),
+            3);
+  EXPECT_TRUE(serves(l));
+}
+
+TYPED_TEST(besieged, a_copy_and_its_original_serve_side_by_side) {
+  listener l(TypeParam::address);
+  const auto early = connect<int>(l.address());  // has said what it has to
+  EXPECT_TRUE(tandem::wait_any(std::tie(l), 20s));
+  auto [rx, tx] = tandem::make_pipe<int>();
+  auto [stop_rx, stop_tx] = tandem::make_pipe<int>();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    stop_tx.close();
+    while (tandem::wait_any(std::tie(l, stop_rx)) == 0) {
+      if (const auto c = l.accept_for<int>(0s)) tx.send(c->receive().value());
+    }
+    ::_exit(0);
+  }
+  for (int n = 1; n <= 20; ++n) {
+    const auto c = connect<int>(l.address());
+    c.send(n);
+    EXPECT_EQ(rx.receive(), n);
+  }
+  const auto s = l.accept<int>();  // who came before the copy was made is none of its
+  s.send(5);
+  EXPECT_EQ(early.receive(), 5);
+  stop_tx.close();
+  ::waitpid(child, nullptr, 0);
+  EXPECT_TRUE(serves(l));
+}
+
+// ---- what is sent along ---------------------------------------------------------------------------------------------
+
+/// A TCP connection that has bytes under way, which its peer does not read, and whose last holder waits at close().
+class lingering {
+ public:
+  lingering() : accepts_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int little = 4096;
+    ::setsockopt(accepts_, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+    ::bind(accepts_, reinterpret_cast<sockaddr*>(&at), sizeof at);
+    ::listen(accepts_, 1);
+    socklen_t size = sizeof at;
+    ::getsockname(accepts_, reinterpret_cast<sockaddr*>(&at), &size);
+    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ::connect(fd_, reinterpret_cast<sockaddr*>(&at), sizeof at);
+    peer_ = ::accept4(accepts_, nullptr, nullptr, SOCK_CLOEXEC);
+    const linger longer_than_the_watchdog{1, 300};
+    ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &longer_than_the_watchdog, sizeof longer_than_the_watchdog);
+    const bytes_of_any junk(100'000);
+    while (::send(fd_, junk.data(), junk.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+    }
+  }
+  lingering(const lingering&) = delete;
+  lingering& operator=(const lingering&) = delete;
+  ~lingering() {
+    ::close(peer_);  // with bytes unread: the connection is reset, and nothing left to wait for
+    ::close(accepts_);
+    if (fd_ >= 0) ::close(fd_);
+  }
+  /// Goes with `said`, and is here no more.
+  void goes_with(const raw_peer& peer, std::span<const std::byte> said) {
+    iovec part{const_cast<std::byte*>(said.data()), said.size()};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* const first = CMSG_FIRSTHDR(&message);
+    first->cmsg_level = SOL_SOCKET;
+    first->cmsg_type = SCM_RIGHTS;
+    first->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(first), &fd_, sizeof fd_);
+    ASSERT_GE(::sendmsg(peer.fd(), &message, MSG_NOSIGNAL), 0);
+    ::close(std::exchange(fd_, -1));
+  }
+
+ private:
+  using bytes_of_any = std::vector<std::byte>;
+  int accepts_;
+  int fd_ = -1;
+  int peer_ = -1;
+};
+
+TEST_F(siege, what_is_sent_along_unasked_holds_up_no_listener) {
+  lingering in_greeting;
+  lingering behind_it;
+  lingering unread;
+  const std::vector<std::byte> little(1);
+  listener l("unix:@", {.handshake_deadline = 100ms});
+  const raw_peer rude(l.address());
+  in_greeting.goes_with(rude, little);
+  rude.write({});
+  behind_it.goes_with(rude, little);
+  EXPECT_THROW(l.accept<int>(), tandem::broken_connection);
+  EXPECT_TRUE(serves(l));
+  std::optional<listener> closed(std::in_place, "unix:@");
+  const raw_peer late(closed->address());
+  EXPECT_FALSE(closed->accept_for<int>(0s));
+  unread.goes_with(late, little);
+  closed.reset();
 }
 
 }  // namespace

@@ -1,4 +1,7 @@
 // Encrypted connections. The certificates in the folder beside this file are for these tests alone; they end in 2126.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "channel/samples.hpp"
 #include "support/fixture.hpp"
 
@@ -120,6 +123,40 @@ TEST_F(tls_test, cannot_go_to_another_process) {
   const auto c = connect<int>(l.address(), {.tls = of_client()});
   auto [rx, tx] = tandem::make_pipe<tandem::connection<int, int>>();
   EXPECT_THROW(tx.send(c), tandem::error);
+  t.get();
+}
+
+TEST_F(tls_test, a_copy_of_the_program_can_only_close_it) {
+  listener l("tcp://127.0.0.1:0", {.tls = of_server()});
+  tandem::thread t([&] {
+    const auto s = l.accept<int>();
+    while (const auto n = s.receive()) s.send(*n + 1);
+  });
+  auto c = connect<int>(l.address(), {.tls = of_client()});
+  c.send(1);
+  EXPECT_EQ(c.receive(), 2);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int refused = 0;
+    try {
+      c.send(50);
+    } catch (const tandem::error&) {
+      ++refused;
+    }
+    try {
+      c.receive_for(0s);
+    } catch (const tandem::error&) {
+      ++refused;
+    }
+    c.close();
+    ::_exit(refused);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 2);
+  c.send(10);
+  EXPECT_EQ(c.receive(), 11);
+  c.close();
   t.get();
 }
 
