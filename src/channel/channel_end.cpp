@@ -1,5 +1,7 @@
 #include <tandem/detail/channel_end.hpp>
 
+#include <algorithm>
+
 #include <tandem/error.hpp>
 #include <tandem/transfer.hpp>
 
@@ -35,10 +37,11 @@ arrival channel_end::receive(sink& into, clock::time_point deadline) const { ret
 
 bool channel_end::poll(clock::time_point deadline) const {
   channel_core& c = core();
-  do {
+  for (;;) {
     if (c.ready()) return true;
-  } while (channel::wait_until_readable(c.look().descriptor, deadline));
-  return false;
+    const wait_state s = c.look();
+    if (!channel::wait_until_readable(s.descriptor, std::min(deadline, s.due)) && deadline <= s.due) return false;
+  }
 }
 
 void channel_end::close() noexcept { core_.reset(); }

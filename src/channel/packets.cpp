@@ -91,7 +91,7 @@ std::size_t packets::packet_limit() {
 bool packets::send(const outgoing& o, clock::time_point deadline) {
   const std::size_t total = o.head.size() + o.body.size();
   check_size(total, most_bytes_);
-  if (awaits()) require_answer();
+  if (awaits()) greet(os::now);
   const bool fits = total <= most_in_small_packet || total <= packet_limit();
   if (!fits || o.handles.size() > os::most_descriptors) return send_apart(o, deadline);
   frame f;
@@ -109,15 +109,18 @@ bool packets::send(const outgoing& o, clock::time_point deadline) {
 packets::outcome packets::send_packet(const frame& f, const outgoing& o, std::span<const int> descriptors,
                                       clock::time_point deadline) {
   for (;;) {
-    const int failed = deadline == os::never ? os::send(socket_.get(), {bytes_of(f), o.head, o.body}, descriptors)
-                                             : os::send_now(socket_.get(), {bytes_of(f), o.head, o.body}, descriptors);
+    const clock::time_point until = awaits() ? std::min(deadline, welcome_deadline_) : deadline;
+    const int failed = until == os::never ? os::send(socket_.get(), {bytes_of(f), o.head, o.body}, descriptors)
+                                          : os::send_now(socket_.get(), {bytes_of(f), o.head, o.body}, descriptors);
     if (failed == 0) return outcome::sent;
     if (failed == -EPIPE || failed == -ECONNRESET) throw_no_receiver();
     const bool is_large = o.head.size() + o.body.size() > most_in_small_packet;
     if (is_large && (failed == -ENOBUFS || failed == -EMSGSIZE)) return outcome::no_room;
     // Also without a deadline, if the program made the descriptor non-blocking.
     if (failed != -EAGAIN) os::throw_failed("sendmsg", -failed);
-    if (!wait_until_writable(socket_.get(), deadline)) return outcome::late;
+    if (wait_until_writable(socket_.get(), until)) continue;
+    if (until == deadline) return outcome::late;
+    greet(os::now);  // throws, unless there is an answer by now
   }
 }
 
@@ -189,6 +192,7 @@ bool packets::send_apart(const outgoing& o, clock::time_point deadline) {
     descriptors.push_back(memory.get());
     return send_packet(f, {}, descriptors, deadline) == outcome::sent;
   }
+  greet(os::never);  // nobody would take it out of the stream
   std::array<file_descriptor, 2> stream;
   os::check(os::stream_pair(stream), "socketpair");
   descriptors.push_back(stream[1].get());
@@ -229,36 +233,25 @@ arrival packets::receive(sink& into, clock::time_point deadline) {
       return finish(std::move(m), into, deadline, true);
     }
   }
-  for (;;) {
-    packet p;
-    const arrival came = next_packet(p, into, deadline);
-    if (came == arrival::closed && awaits()) throw_hung_up();
-    if (came != arrival::message) return came;
-    if (take_answer(p.head)) continue;
-    return deliver(p, into, deadline);
-  }
+  if (awaits() && !greet(deadline)) return arrival::none;
+  packet p;
+  const arrival came = next_packet(p, into, deadline);
+  return came == arrival::message ? deliver(p, into, deadline) : came;
 }
 
 // none at the deadline; closed at the end.
 arrival packets::next_packet(packet& p, sink& into, clock::time_point deadline) {
-  const bool waits = awaits();
-  if (waits) require_answer();
-  const clock::time_point until = waits ? std::min(deadline, welcome_deadline_) : deadline;
   os::message got;
   for (;;) {
     const bool at_place = expects_large_messages_.load(std::memory_order_relaxed) && into.has_place();
-    if (at_place) look_ahead(p, into, until == os::never);
+    if (at_place) look_ahead(p, into, deadline == os::never);
     const std::span<std::byte> first = p.place.empty() ? into.direct() : std::span<std::byte>(p.lead);
     const std::initializer_list<std::span<std::byte>> parts = {std::as_writable_bytes(std::span(&p.head, 1)), first,
                                                                p.place, p.memory.all()};
-    got = until == os::never ? os::receive_parts(socket_.get(), parts) : os::receive_parts_now(socket_.get(), parts);
+    got = deadline == os::never ? os::receive_parts(socket_.get(), parts) : os::receive_parts_now(socket_.get(), parts);
     if (got.size == -ECONNRESET) continue;  // told once, of a peer that left before it read all; what it sent follows
     if (got.size != -EAGAIN) break;
-    if (wait_until_readable(socket_.get(), until)) continue;
-    if (waits && !awaits() && until < deadline)
-      return next_packet(p, into, deadline);  // another thread took the answer
-    if (waits) require_answer();
-    return arrival::none;
+    if (!wait_until_readable(socket_.get(), deadline)) return arrival::none;
   }
   if (got.size == 0) return arrival::closed;
   if (got.size == -EMSGSIZE) throw broken_connection("tandem: what came is no message of tandem: it is too large");
@@ -268,6 +261,8 @@ arrival packets::next_packet(packet& p, sink& into, clock::time_point deadline) 
   if (got.descriptors_lost) throw_lost_handles();
   p.bytes = static_cast<std::size_t>(got.size) - sizeof(frame);
   p.descriptors = std::move(got.descriptors);
+  if ((p.head.kind != frame_kind::message) != awaits())
+    throw broken_connection("tandem: what came is not what a listener of tandem sends");
   const bool is_large = p.head.bytes > most_in_small_packet;
   if (expects_large_messages_.load(std::memory_order_relaxed) != is_large)
     expects_large_messages_.store(is_large, std::memory_order_relaxed);
@@ -420,36 +415,35 @@ detail::wait_state packets::look() {
       return {m.source.get(), m.complete() || m.in_memory || m.died, true};
     }
   }
-  return {socket_.get(), false, awaits()};
+  return {socket_.get(), false, awaits(), awaits() ? welcome_deadline_ : os::never};
 }
 
 // ---- the listener's answer ----------------------------------------------------------------------------------------
 
-bool packets::take_answer(const frame& f) {
-  if (f.kind == frame_kind::message && !awaits()) return false;
-  auto expected = answer::awaited;
-  const answer came = f.kind == frame_kind::refusal ? answer::refusal : answer::welcome;
-  if (f.kind == frame_kind::message || !answer_.compare_exchange_strong(expected, came))
-    throw broken_connection("tandem: what came is not what a listener of tandem sends");
-  if (came == answer::refusal) throw_refused();
-  return true;
-}
-
-// Throws if it was a refusal, or did not come in time.
-void packets::require_answer() const {
-  if (answer_.load(std::memory_order_relaxed) == answer::refusal) throw_refused();
-  if (clock::now() >= welcome_deadline_ && !ready_now(socket_.get())) throw_no_answer();
-}
-
-bool packets::greet(clock::time_point deadline) {
+// False if it is still to come. One thread at a time: what follows the answer is none.
+bool packets::take_answer() {
+  const std::lock_guard lock(mutex_);
   if (!awaits()) return true;
-  require_answer();
-  if (deadline != os::now && !wait_until_readable(socket_.get(), deadline)) return false;
+  if (answer_.load(std::memory_order_relaxed) == answer::refusal) throw_refused();
   detail::bytes_sink nothing;
   packet p;
   const arrival came = next_packet(p, nothing, os::now);
   if (came == arrival::closed) throw_hung_up();
-  return came == arrival::message && take_answer(p.head);
+  if (came == arrival::none) return false;
+  const bool welcome = p.head.kind == frame_kind::welcome;
+  answer_.store(welcome ? answer::welcome : answer::refusal, std::memory_order_relaxed);
+  if (!welcome) throw_refused();
+  return true;
+}
+
+bool packets::greet(clock::time_point deadline) {
+  while (awaits() && !take_answer()) {
+    if (wait_until_readable(socket_.get(), std::min(deadline, welcome_deadline_))) continue;
+    if (!awaits()) break;  // another thread took it
+    if (clock::now() >= welcome_deadline_) throw_no_answer();
+    return false;
+  }
+  return true;
 }
 
 void packets::write(writer& w) {

@@ -75,8 +75,7 @@ class packets final : public detail::channel_core {
   arrival deliver(packet&, sink&, clock::time_point deadline);
   arrival finish(begun_message&&, sink&, clock::time_point deadline, bool resumed);
   void keep(begun_message&&, bool resumed);
-  void require_answer() const;
-  bool take_answer(const frame&);
+  bool take_answer();
   bool awaits() const noexcept { return answer_.load(std::memory_order_relaxed) != answer::welcome; }
 
   file_descriptor socket_;

@@ -76,15 +76,17 @@ bool stream::send(const outgoing& o, clock::time_point deadline) {
   std::span<const std::byte> left[] = {std::as_bytes(std::span(&f, 1)), o.head, o.body};
   bool begun = false;
   for (;;) {
+    const clock::time_point bound = awaits() ? std::min(deadline, welcome_deadline_) : deadline;
     const bool all_taken = left[0].empty() && left[1].empty() && left[2].empty();
-    const long sent = all_taken ? bytes_->flush() : bytes_->write({left[0], left[1], left[2]}, deadline == os::never);
+    const long sent = all_taken ? bytes_->flush() : bytes_->write({left[0], left[1], left[2]}, bound == os::never);
     if (all_taken && sent == 0) return true;
     if (sent == -EAGAIN) {
       // A try that has begun finishes: there was room for all of it.
-      const clock::time_point until = begun && deadline == os::now ? os::never : deadline;
+      const clock::time_point until = begun && deadline == os::now ? os::never : bound;
       const bool go_on = bytes_->waits_to_write(true) ? wait_until_writable(native_handle(), until)
                                                       : wait_until_readable(native_handle(), until);
-      if (go_on) continue;
+      if (go_on || (until < deadline && ready_now(native_handle()) && greet(os::now))) continue;
+      if (until < deadline) fail_unanswered(begun);
       if (!begun) return false;
       fail("tandem: the time for this message ended inside of it, which breaks the connection");
     }
@@ -240,6 +242,7 @@ bool stream::ready() {
   if (!lock || broken_.load(std::memory_order_relaxed)) return true;  // somebody receives; he may be first
   bool is_ready = true;
   try {
+    if (awaits()) require_answer();
     progress reached = take_frame(os::now);
     if (reached == progress::answered) reached = take_frame(os::now);
     is_ready = reached == progress::ended || (reached == progress::begun && take_body(os::now) == progress::whole);
@@ -252,7 +255,7 @@ bool stream::ready() {
 
 detail::wait_state stream::look() {
   const bool is_ready = known_ready_.load(std::memory_order_relaxed) || broken_.load(std::memory_order_relaxed);
-  return {native_handle(), is_ready, true};
+  return {native_handle(), is_ready, true, awaits() ? welcome_deadline_ : os::never};
 }
 
 // ---- the listener's answer, and other processes -------------------------------------------------------------------------
@@ -262,13 +265,21 @@ void stream::require_answer() const {
   if (clock::now() >= welcome_deadline_ && !ready_now(native_handle())) throw_no_answer();
 }
 
+void stream::fail_unanswered(bool begun) {
+  if (begun) {  // what was sent in part cannot be taken up again
+    broken_.store(true, std::memory_order_relaxed);
+    os::shut_down(native_handle());
+  }
+  throw_no_answer();
+}
+
 bool stream::greet(clock::time_point deadline) {
   if (!awaits()) return true;
-  const std::lock_guard lock(receiving_);
+  const auto lock = lock_until(receiving_, deadline);
+  if (!lock) return !awaits();
   require_answer();
-  while (awaits()) {
+  while (awaits() && take_frame(os::now) == progress::waiting) {
     if (!wait_until_readable(native_handle(), deadline)) return false;
-    take_frame(os::now);
   }
   return true;
 }

@@ -42,6 +42,7 @@ class stream final : public detail::channel_core {
   void fill(std::span<std::byte>);
   void begin_next();
   [[noreturn]] void fail(const char* why);
+  [[noreturn]] void fail_unanswered(bool begun);
   void require_answer() const;
   bool awaits() const noexcept { return answer_.load(std::memory_order_relaxed) != answer::welcome; }
 

@@ -54,6 +54,7 @@ class round {
     states_.clear();
     set_.clear();
     any_ready_ = unwatched_ = false;
+    due_ = os::never;
     for (const wait_entry& e : entries_) {
       const wait_state s = e.look(e.handle);
       if (s.descriptor < 0 && !s.ready && e.watch == nullptr)
@@ -61,6 +62,7 @@ class round {
       states_.push_back(s);
       set_.push_back({s.ready ? -1 : s.descriptor});
       any_ready_ = any_ready_ || s.ready;
+      due_ = std::min(due_, s.due);
       unwatched_ = unwatched_ || (!s.ready && s.descriptor < 0);
     }
   }
@@ -69,11 +71,12 @@ class round {
   /// False at the deadline.
   bool wait(int event, clock::time_point deadline) {
     if (event >= 0) set_.push_back({event});
-    const clock::time_point until = any_ready_ ? os::now : deadline;
+    const clock::time_point until = any_ready_ ? os::now : std::min(deadline, due_);
     int count = os::wait_ready(set_, until);
     if (count == -EINVAL) count = wait_once_for_each(until);
     os::check(count, "ppoll");
-    return count > 0 || any_ready_;
+    is_due_ = due_ != os::never && clock::now() >= due_;
+    return count > 0 || any_ready_ || until < deadline;
   }
   /// The first from `start` on that is ready.
   std::optional<std::size_t> ready_from(std::size_t start) const {
@@ -84,7 +87,8 @@ class round {
                                     ", which is no open descriptor");
       }
       if (states_[i].ready) return i;
-      if (set_[i].readable && (!states_[i].asks || entries_[i].ready(entries_[i].handle))) return i;
+      const bool asked = set_[i].readable || (is_due_ && states_[i].due != os::never);
+      if (asked && (!states_[i].asks || entries_[i].ready(entries_[i].handle))) return i;
     }
     return std::nullopt;
   }
@@ -116,6 +120,8 @@ class round {
   std::vector<os::ready> set_;
   bool any_ready_ = false;
   bool unwatched_ = false;
+  clock::time_point due_ = os::never;  // the first of theirs
+  bool is_due_ = false;
 };
 
 // Each call for the same handles begins its search one further, so that one that is always ready does not hide the

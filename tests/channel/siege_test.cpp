@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -149,6 +151,68 @@ TYPED_TEST(besieged, silent_ones_are_dropped_also_where_nobody_waits_in_accept) 
       }
     }
     EXPECT_FALSE(tandem::wait_any(std::tie(descriptor), 0s));  // and nothing is left to do
+  }
+}
+
+// ---- a listener that never accepts ----------------------------------------------------------------------------------
+
+TYPED_TEST(besieged, a_client_that_nobody_accepts_waits_for_nothing_past_its_deadline) {
+  const listener l(TypeParam::address);
+  using text = connection<std::string, std::string>;
+  const std::pair<const char*, std::function<void(text&)>> all[] = {
+      {"receive", [](text& c) { c.receive(); }},
+      {"poll", [](text& c) { EXPECT_TRUE(c.poll(300s)); }},
+      {"poll without a time",
+       [](text& c) {
+         while (!c.poll()) continue;
+       }},
+      {"wait_any", [](text& c) { tandem::wait_any(std::tie(c)); }},
+      {"small messages",
+       [](text& c) {
+         for (;;) c.send("small");
+       }},
+      {"a message of a packet",
+       [](text& c) {
+         for (;;) c.send(std::string(100'000, 'x'));
+       }},
+      {"a large one", [](text& c) { c.send(std::string(30'000'000, 'x')); }},
+      {"send_for",
+       [](text& c) {
+         while (c.send_for(std::string(100'000, 'x'), 300s)) continue;
+       }},
+  };
+  for (const auto& [what, waits] : all) {
+    SCOPED_TRACE(what);
+    auto c = connect<std::string>(l.address(), {.handshake_deadline = 200ms});
+    const bool says_no_more_than_ready = std::string(what).starts_with("poll") || std::string(what) == "wait_any";
+    if (says_no_more_than_ready) {
+      waits(c);
+      EXPECT_THROW(c.receive(), tandem::timed_out);
+    } else {
+      EXPECT_THROW(waits(c), tandem::timed_out);
+    }
+  }
+}
+
+// What one thread waits for, another may have taken.
+TYPED_TEST(besieged, many_threads_await_one_answer_and_no_message_is_lost) {
+  for (int round = 0; round < 20; ++round) {
+    listener l(TypeParam::address);
+    const auto c = connect<int>(l.address());
+    std::atomic<int> sum{0};
+    std::vector<tandem::thread<void>> all;
+    for (int i = 1; i <= 3; ++i) all.emplace_back([&] { sum += c.receive().value(); });
+    all.emplace_back([&] {
+      for (int i = 0; i < 100; ++i) c.send(i);
+    });
+    all.emplace_back([&] {
+      while (sum == 0) c.poll(1ms);
+    });
+    const auto s = l.accept<int>();
+    for (int i = 1; i <= 3; ++i) s.send(i);
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(s.receive(), i);
+    for (auto& t : all) t.join();
+    EXPECT_EQ(sum, 6);
   }
 }
 
