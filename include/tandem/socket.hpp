@@ -5,7 +5,7 @@
 //   while (auto c = l.accept<answer, question>()) ...                connection<answer, question>
 //   auto c = tandem::connect<question, answer>("unix:@example");     in another program
 //
-// Addresses: unix:/path (for this user alone; the file goes with the listener), unix:@name (abstract: no file; unix:@ for
+// Addresses: unix:/path (for this user alone, unless .any_user; the file goes with the listener), unix:@name (abstract: no file; unix:@ for
 // a name that the kernel chooses), tcp://host:port (port 0: one that is free; [::1] for IPv6). Both programs must be built
 // with the same types: their shapes are compared when the connection is made.
 #include <cstdint>
@@ -40,7 +40,7 @@ struct socket_options {
   nanoseconds handshake_deadline = std::chrono::seconds(10);  // for a client to have shaken hands
   std::size_t max_message_bytes = 1_GiB;                      // a larger one is refused before memory is taken for it
   int backlog = 128;                                          // clients that may wait for accept
-  bool any_user = false;                                      // unix: also peers of other users
+  bool any_user = false;                                      // unix: also peers of other users, who may use the file
 };
 
 namespace detail {
@@ -67,7 +67,8 @@ class TANDEM_EXPORT listener {
  public:
   /// Listens at `address`. A file that a listener that has ended left behind at unix:/path is replaced.
   /// Errors: std::invalid_argument for what is no address, a path of more than 107 bytes, a host that is not found, or
-  /// options that contradict it; resource_exhausted (bind: EADDRINUSE where somebody listens, EACCES, ...); unsupported if
+  /// options that contradict it; resource_exhausted (bind: EADDRINUSE where somebody listens, EACCES, ...; flock: another
+  /// program kept the folder locked for handshake_deadline); unsupported if
   /// the library was built without OpenSSL and .key or .tls is asked for; tandem::error for certificates that cannot be
   /// read.
   explicit listener(std::string address, socket_options options = {});

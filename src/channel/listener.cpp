@@ -100,7 +100,7 @@ void listener_core::forget_clients() {
 
 void listener_core::listen(const os::endpoint& at) {
   if (address_.is_path()) return listen_at_path(at);
-  const int fd = os::listen_at(at, options_.backlog);
+  const int fd = os::listen_at(at, options_.backlog, clients());
   if (fd < 0) os::throw_failed("bind", -fd, "nothing listens at " + address_.text);
   socket_ = file_descriptor(fd);
   if (address_.is_unix) {
@@ -112,11 +112,16 @@ void listener_core::listen(const os::endpoint& at) {
 
 // Two programs that find the same stale file take turns: else the second would remove the file of the first.
 void listener_core::listen_at_path(const os::endpoint& at) {
-  const file_descriptor folder(os::lock_folder_of(address_.name));
-  int fd = os::listen_at(at, options_.backlog);
+  const int locked = os::lock_folder_of(address_.name, deadline_after(options_.handshake_deadline));
+  if (locked == -EAGAIN) {
+    os::throw_failed("flock", EAGAIN,
+                     "another program keeps the folder of " + address_.text + " locked: choose a folder of your own");
+  }
+  const file_descriptor folder(locked);
+  int fd = os::listen_at(at, options_.backlog, clients());
   if (fd == -EADDRINUSE && os::is_socket_file(address_.name) && os::nobody_is_at(at)) {
     os::remove_file(address_.name);
-    fd = os::listen_at(at, options_.backlog);
+    fd = os::listen_at(at, options_.backlog, clients());
   }
   if (fd < 0) {
     os::throw_failed("bind", -fd,
@@ -132,9 +137,11 @@ listener_core::~listener_core() { close(); }
 void listener_core::close() noexcept {
   const std::lock_guard lock(mutex_);
   if (closed_.exchange(true)) return;
-  // Under the lock of the folder nobody puts another file there between the look and the removal.
+  // Under the lock of the folder nobody puts another file there between the look and the removal. Who keeps it locked
+  // for longer keeps no file there by that.
   if (address_.is_path() && owner_ == os::own_pid()) {
-    const file_descriptor folder(os::lock_folder_of(address_.name));
+    constexpr nanoseconds a_moment = std::chrono::milliseconds(200);
+    const file_descriptor folder(os::lock_folder_of(address_.name, deadline_after(a_moment)));
     if (os::file_number(address_.name) == file_) os::remove_file(address_.name);
   }
   {

@@ -34,6 +34,9 @@ class listener_core {
   void keep_to_this_process();
   void listen(const os::endpoint&);
   void listen_at_path(const os::endpoint&);
+  os::may_connect clients() const noexcept {
+    return options_.any_user ? os::may_connect::any_user : os::may_connect::own_user;
+  }
   void step();
   void take_clients();
   void admit(file_descriptor socket);

@@ -174,8 +174,9 @@ std::string resolve_error(int code);
 /// `name` is a path, or '@' and an abstract name, or only '@', for one that the kernel chooses. -ENAMETOOLONG.
 int unix_endpoint(const std::string& name, endpoint& made) noexcept;
 constexpr std::size_t most_unix_name = 107;
-/// A socket that listens: of streams for TCP, of packets, for this user alone, for unix. Never blocks an accept.
-int listen_at(const endpoint&, int backlog) noexcept;
+/// A socket that listens: of streams for TCP, of packets for unix. Never blocks an accept.
+enum class may_connect { own_user, any_user };  // to a path of unix
+int listen_at(const endpoint&, int backlog, may_connect) noexcept;
 int accept_now(int listening) noexcept;  // -EAGAIN: nobody is there
 int local_port(int fd) noexcept;
 std::string local_name(int fd);                                          // of a unix socket, as unix_endpoint() has it
@@ -187,8 +188,9 @@ long send_buffer(int fd) noexcept;  // of a socket: how many bytes it may hold
 /// Asks for a buffer that holds at least `bytes`: how many it holds now.
 long widen_send_buffer(int fd, std::size_t bytes) noexcept;
 long unsent(int fd) noexcept;  // how many it holds
-/// The folder of that path, locked until the descriptor is closed; negative if it cannot be.
-int lock_folder_of(const std::string& path) noexcept;
+/// The folder of that path, locked until the descriptor is closed; negative if it cannot be: -EAGAIN if somebody else
+/// had it locked until the deadline, as everybody can who may read the folder.
+int lock_folder_of(const std::string& path, clock::time_point deadline) noexcept;
 bool nobody_is_at(const endpoint&) noexcept;  // of unix: there is a file, and no socket that it belongs to
 bool is_socket_file(const std::string& path) noexcept;
 std::uint64_t file_number(const std::string& path) noexcept;  // 0: there is none

@@ -11,9 +11,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <ctime>
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
@@ -93,15 +95,20 @@ int unix_endpoint(const std::string& name, endpoint& made) noexcept {
   return 0;
 }
 
-int listen_at(const endpoint& e, int backlog) noexcept {
+int listen_at(const endpoint& e, int backlog, may_connect who) noexcept {
   if (const int error = injected()) return -error;
   file_descriptor fd(make_socket(e, SOCK_NONBLOCK));
   if (!fd) return fd.get();
   // The file gets the mode of the socket, so that there is no moment when others could connect.
   if (e.of_unix() ? ::fchmod(fd.get(), S_IRUSR | S_IWUSR) != 0 : set_on(fd.get(), SOL_SOCKET, SO_REUSEADDR) != 0)
     return -errno;
-  if (::bind(fd.get(), address_of(e), e.size) != 0 || ::listen(fd.get(), backlog) != 0) return -errno;
-  return fd.release();
+  if (::bind(fd.get(), address_of(e), e.size) != 0) return -errno;
+  const char* const path = e.of_unix() ? reinterpret_cast<const sockaddr_un*>(address_of(e))->sun_path : "";
+  const bool opens = who == may_connect::any_user && path[0] != '\0';  // whatever umask(2) says
+  if ((!opens || ::chmod(path, 0666) == 0) && ::listen(fd.get(), backlog) == 0) return fd.release();
+  const int error = errno;
+  if (path[0] != '\0') ::unlink(path);
+  return -error;
 }
 
 namespace {
@@ -209,7 +216,7 @@ long unsent(int fd) noexcept {
   return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -errno;
 }
 
-int lock_folder_of(const std::string& path) noexcept {
+int lock_folder_of(const std::string& path, clock::time_point deadline) noexcept {
   const std::size_t slash = path.rfind('/');
   std::array<char, most_unix_name + 2> folder{};
   if (slash == std::string::npos || slash > most_unix_name) {
@@ -219,10 +226,13 @@ int lock_folder_of(const std::string& path) noexcept {
   }
   file_descriptor fd(clear_of_standard(::open(folder.data(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
   if (!fd) return -errno;
-  int failed = 0;
-  do failed = ::flock(fd.get(), LOCK_EX);
-  while (failed != 0 && errno == EINTR);
-  return failed != 0 ? -errno : fd.release();
+  constexpr long longest_wait_ns = 16'000'000;
+  for (long wait_ns = 1'000'000;; wait_ns = std::min(2 * wait_ns, longest_wait_ns)) {
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd.release();
+    if (errno != EWOULDBLOCK || clock::now() >= deadline) return -errno;
+    const timespec wait{0, wait_ns};
+    ::nanosleep(&wait, nullptr);
+  }
 }
 
 bool nobody_is_at(const endpoint& e) noexcept {

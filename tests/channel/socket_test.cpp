@@ -1,8 +1,8 @@
 // Listeners and the clients that connect to them: unix:/path, unix:@name and tcp://.
-#include <netinet/in.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -371,6 +371,53 @@ TEST_F(socket_test, a_file_that_was_left_behind_is_replaced_and_any_other_is_not
   fs::remove(path);
   EXPECT_THROW(listener("unix:/no/such/folder/x"), tandem::resource_exhausted);
   EXPECT_THROW(connect<int>("unix:" + path), tandem::broken_connection);
+}
+
+TEST_F(socket_test, a_file_for_any_user_lets_others_in) {
+  const std::string path = path_of("any");
+  const mode_t before = ::umask(077);
+  listener l("unix:" + path, {.any_user = true});
+  ::umask(before);
+  struct stat status {};
+  ASSERT_EQ(::stat(path.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777U, 0666U);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::getuid() == 0 && ::setuid(61002) != 0) ::_exit(2);
+    try {
+      ::_exit(connect<int>("unix:" + path, {.any_user = true}).receive() == 7 ? 0 : 1);
+    } catch (const tandem::error&) {
+      ::_exit(3);
+    }
+  }
+  l.accept<int>().send(7);
+  int ended = 0;
+  ::waitpid(child, &ended, 0);
+  EXPECT_EQ(ended, 0);
+}
+
+// Everybody can lock a folder that he may read.
+TEST_F(socket_test, a_folder_that_somebody_keeps_locked_holds_nobody_up) {
+  const std::string folder = path_of("locked");
+  fs::create_directory(folder);
+  const std::string address = "unix:" + folder + "/socket";
+  const tandem::file_descriptor others(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  std::optional<listener> l(std::in_place, address);
+  ASSERT_EQ(::flock(others.get(), LOCK_EX), 0);
+  l.reset();
+  EXPECT_FALSE(fs::exists(folder + "/socket"));
+  try {
+    l.emplace(address, socket_options{.handshake_deadline = 50ms});
+    ADD_FAILURE() << "listens";
+  } catch (const tandem::resource_exhausted& e) {
+    EXPECT_NE(std::string(e.what()).find("locked"), std::string::npos) << e.what();
+  }
+  // One that is let go in time is waited for.
+  tandem::thread t([&] { ::flock(others.get(), LOCK_UN); });
+  l.emplace(address, socket_options{.handshake_deadline = 20s});
+  t.join();
+  l.reset();
+  fs::remove_all(folder);
 }
 
 TEST_F(socket_test, a_listener_that_replaced_another_keeps_its_file) {
