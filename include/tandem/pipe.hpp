@@ -43,7 +43,7 @@ class sender {
   void send(const T& value) const { detail::send_value(end_, value, detail::no_deadline); }
   /// As send(), but does not wait, or no longer than `timeout`: false if the pipe was still full, and nothing was sent.
   /// Blocks: try_send never; send_for until then. Errors: as send(). Cost: as send(); a large message is put into memory
-  /// of its own, which the receiver is handed.
+  /// of its own, which the receiver is handed; of those a pipe holds two or more, by their size.
   bool try_send(const T& value) const { return detail::send_value(end_, value, detail::at_once); }
   bool send_for(const T& value, nanoseconds timeout) const {
     return detail::send_value(end_, value, detail::moment_after(timeout));
@@ -107,7 +107,8 @@ class receiver {
 
   /// Closes this copy of the end. A second time it does nothing.
   void close() noexcept { end_.close(); }
-  /// The descriptor, owned by this object: readable when there is a message or the end; -1 once closed.
+  /// The descriptor, owned by this object: readable when there is a message or the end; -1 once closed. One that
+  /// receive_for() has begun, or receive_bytes_into() had no room for, is seen by poll() and wait_any alone.
   int native_handle() const noexcept { return end_.native_handle(); }
 
  private:
@@ -183,7 +184,7 @@ class connection {
   /// Closes this copy of the end, both ways; all that was sent still arrives. A second time it does nothing.
   void close() noexcept { end_.close(); }
   /// The descriptor, owned by this object: readable when there is a message, a part of one (TCP) or the end; -1 once
-  /// closed.
+  /// closed. One that was begun or kept: as receiver's.
   int native_handle() const noexcept { return end_.native_handle(); }
 
  private:

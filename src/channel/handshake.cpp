@@ -66,15 +66,7 @@ bool line::give(std::span<const std::byte> bytes) {
 }
 
 void line::hang_up() noexcept {
-  if (bytes_ || !socket_) return;
-  os::shut_down(socket_.get());    // nothing more comes, and what has come is looked through
-  os::tell_sender(socket_.get());  // tells an empty message from the end
-  std::array<std::byte, 1> byte;
-  for (bool more = true; more;) {
-    os::message got = os::receive_now(socket_.get(), byte);
-    os::discard(got.descriptors);
-    more = got.told_sender;
-  }
+  if (socket_) os::discard_packets(std::move(socket_));
 }
 
 std::shared_ptr<detail::channel_core> line::into_core(packet_options options) && {

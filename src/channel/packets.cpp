@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include <tandem/detail/channel_values.hpp>
 #include <tandem/error.hpp>
@@ -15,6 +16,9 @@
 namespace tandem::channel {
 
 namespace {
+
+/// Goes with a message whose bytes are in a file: the kernel counts what waits in a socket, and this stands for them.
+std::array<std::byte, most_in_packet> weight{};  // never written to
 
 std::span<const std::byte> bytes_of(const frame& f) { return std::as_bytes(std::span(&f, 1)); }
 
@@ -30,6 +34,8 @@ std::span<const std::byte> bytes_of(const frame& f) { return std::as_bytes(std::
   throw std::length_error("tandem: the message has " + std::to_string(bytes) + " bytes, and there is room for " +
                           std::to_string(room) + "; it waits for the next call");
 }
+
+[[noreturn]] void throw_no_handles() { throw broken_connection("tandem: a message came without all of its handles"); }
 
 [[noreturn]] void throw_lost_handles() {
   os::throw_failed("recvmsg", EMFILE, "no descriptor was free for what came with a message; the message is lost");
@@ -49,6 +55,10 @@ struct packets::packet {
   std::array<std::byte, sink::lead_bytes> foreseen_lead = {};
   std::span<std::byte> place = {};
 
+  packet() = default;
+  packet(const packet&) = delete;
+  packet& operator=(const packet&) = delete;
+  ~packet() { os::discard(descriptors); }
   bool as_foreseen() const noexcept {
     return !place.empty() && head.bytes == foreseen.bytes && lead == foreseen_lead && bytes == head.bytes;
   }
@@ -62,6 +72,11 @@ struct packets::packet {
     return all;
   }
 };
+
+begun_message::~begun_message() {
+  os::discard(handles);
+  os::discard(std::span(&source, source ? 1 : 0));
+}
 
 packets::packets(file_descriptor socket, packet_options options)
     : socket_(std::move(socket)),
@@ -144,14 +159,18 @@ file_descriptor box_of(std::span<const file_descriptor> handles) {
   return std::move(ends[1]);
 }
 
-std::vector<file_descriptor> unbox(const file_descriptor& box, std::size_t count) {
+std::vector<file_descriptor> unbox(file_descriptor& box, std::size_t count, bool wanted) {
   std::vector<file_descriptor> handles;
+  if (!os::is_socket(box.get())) throw_no_handles();
+  if (!wanted) {
+    os::discard_packets(std::move(box));
+    return handles;
+  }
   while (handles.size() < count) {
     std::byte mark{};
     os::message lot = os::receive_parts_now(box.get(), {std::span(&mark, 1)});
     if (lot.descriptors_lost) throw_lost_handles();
-    if (lot.size != 1 || lot.descriptors.empty())
-      throw broken_connection("tandem: a message came without all of its handles");
+    if (lot.size != 1 || lot.descriptors.empty()) throw_no_handles();
     handles.insert(handles.end(), std::make_move_iterator(lot.descriptors.begin()),
                    std::make_move_iterator(lot.descriptors.end()));
   }
@@ -190,7 +209,11 @@ bool packets::send_apart(const outgoing& o, clock::time_point deadline) {
   if (deadline != os::never) {
     const file_descriptor memory = memory_of(o);
     descriptors.push_back(memory.get());
-    return send_packet(f, {}, descriptors, deadline) == outcome::sent;
+    const std::size_t heavy = std::clamp(f.bytes / 8, most_in_small_packet, packet_limit());
+    outcome came = send_packet(f, {std::span(weight).first(heavy), {}, {}}, descriptors, deadline);
+    if (came == outcome::no_room)
+      came = send_packet(f, {std::span(weight).first(most_in_small_packet), {}, {}}, descriptors, deadline);
+    return came == outcome::sent;
   }
   greet(os::never);  // nobody would take it out of the stream
   std::array<file_descriptor, 2> stream;
@@ -222,7 +245,16 @@ void packets::write_payload(int stream, const outgoing& o) {
 
 // ---- receiving ----------------------------------------------------------------------------------------------------
 
+namespace {
+/// What came with a message, and is not of the value.
+struct unwanted_handles {
+  sink& of;
+  ~unwanted_handles() { os::discard(of.handles); }
+};
+}  // namespace
+
 arrival packets::receive(sink& into, clock::time_point deadline) {
+  const unwanted_handles rest{into};
   if (has_begun_.load(std::memory_order_acquire)) {  // pairs with the release store of keep()
     std::unique_lock lock(mutex_);
     if (!begun_.empty()) {
@@ -289,7 +321,7 @@ arrival packets::deliver(packet& p, sink& into, clock::time_point deadline) {
   const bool boxed = (p.head.apart & handles_apart) != 0;
   const bool streamed = (p.head.apart & payload_apart) != 0;
   if (p.descriptors.size() != (boxed ? 1 : p.head.handles) + (streamed ? 1 : 0) ||
-      p.bytes != (streamed ? 0 : p.head.bytes)) {
+      (!streamed && p.bytes != p.head.bytes)) {
     throw broken_connection("tandem: a message came that is not what its first bytes say");
   }
   begun_message m;
@@ -303,7 +335,8 @@ arrival packets::deliver(packet& p, sink& into, clock::time_point deadline) {
                         os::stored_bytes(m.source.get()) < static_cast<long>(m.head.bytes)))
       throw broken_connection("tandem: a message came without its bytes");
   }
-  m.handles = boxed ? unbox(p.descriptors.front(), m.head.handles) : std::move(p.descriptors);
+  m.handles =
+      boxed ? unbox(p.descriptors.front(), m.head.handles, into.takes_handles()) : std::exchange(p.descriptors, {});
   if (streamed) return finish(std::move(m), into, deadline, false);
 
   const std::span<std::byte> direct = into.direct();

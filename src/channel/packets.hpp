@@ -24,7 +24,8 @@ using detail::arrival;
 using detail::outgoing;
 using detail::sink;
 
-/// A message of which the frame was received, and not yet all of the bytes.
+/// A message of which the frame was received, and not yet all of the bytes. What nobody took of it is closed without a
+/// wait.
 struct begun_message {
   frame head = {};
   std::vector<file_descriptor> handles = {};
@@ -34,6 +35,11 @@ struct begun_message {
   std::size_t filled = 0;
 
   bool died = false;  // the sender, before all of them came
+
+  begun_message() = default;
+  begun_message(begun_message&&) = default;
+  begun_message& operator=(begun_message&&) = default;
+  ~begun_message();
 
   bool complete() const noexcept { return filled == head.bytes; }
   /// Takes in what comes until the deadline.

@@ -147,6 +147,8 @@ long peek(int fd, std::span<std::byte> beginning) noexcept;
 long peek_now(int fd, std::span<std::byte> beginning) noexcept;  // -EAGAIN if there is none
 /// Closes what a peer has sent and nobody wants: without a wait for what is unsent in a socket, which SO_LINGER asks for.
 void discard(std::span<file_descriptor>) noexcept;
+/// The same with a socket of packets that nobody else reads from, and with what is in it. The peer sees its end.
+void discard_packets(file_descriptor socket) noexcept;
 /// As receive(), for the answer to what was sent: a next answer must not be taken for this one, so if even several
 /// tries fail (the kernel has no memory), the socket is shut down. Its size is never below zero: 0 is the end.
 message receive_answer(int fd, std::span<std::byte> buffer) noexcept;

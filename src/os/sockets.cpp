@@ -235,6 +235,18 @@ void discard(std::span<file_descriptor> unwanted) noexcept {
   }
 }
 
+void discard_packets(file_descriptor socket) noexcept {
+  shut_down(socket.get());    // nothing more comes, and what has come is looked through
+  tell_sender(socket.get());  // tells an empty message from the end
+  std::array<std::byte, 1> byte;
+  for (bool more = true; more;) {
+    message got = receive_now(socket.get(), byte);
+    discard(got.descriptors);
+    more = got.told_sender;
+  }
+  discard(std::span(&socket, 1));
+}
+
 void shut_down(int fd) noexcept { ::shutdown(fd, SHUT_RDWR); }
 
 namespace {

@@ -283,6 +283,25 @@ TEST_F(pipe_ends, a_full_pipe_takes_nothing) {
   EXPECT_TRUE(tx.try_send(block));
 }
 
+// Those in memory of their own too.
+TEST_F(pipe_ends, a_pipe_is_full_of_large_messages_too) {
+  auto [rx, tx] = make_pipe<bytes>();
+  const bytes large = pattern(3_MiB);
+  std::size_t sent = 0;
+  while (tx.try_send(large)) ++sent;
+  EXPECT_GT(sent, 0U);
+  EXPECT_LT(sent, 30U);
+  EXPECT_FALSE(tx.send_for(large, 2ms));
+  for (std::size_t i = 0; i < sent; ++i) EXPECT_TRUE(rx.receive_for(0s) == large);
+  EXPECT_FALSE(rx.receive_for(0s));
+  EXPECT_TRUE(tx.send_for(large, 1s));
+  bytes little(10);
+  EXPECT_THROW(rx.receive_bytes_into(little), std::length_error);
+  bytes room(3_MiB + 8);
+  EXPECT_EQ(rx.receive_bytes_into(room), 3_MiB + 8);
+  EXPECT_TRUE(std::equal(large.begin(), large.end(), room.begin() + 8));
+}
+
 TEST_F(pipe_ends, a_large_message_that_must_not_wait_is_whole) {
   auto [rx, tx] = make_pipe<bytes>();
   const bytes large = pattern(3_MiB);

@@ -1,6 +1,7 @@
 // Listeners that are short of descriptors, that are forked, or that many worthless clients come to.
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -289,6 +290,25 @@ TYPED_TEST(besieged, a_copy_and_its_original_serve_side_by_side) {
 
 // ---- what is sent along ---------------------------------------------------------------------------------------------
 
+template <class Descriptors>
+void send_along(const raw_peer& peer, std::span<const std::byte> said, const Descriptors& descriptors) {
+  iovec part{const_cast<std::byte*>(said.data()), said.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * 253)> control{};
+  const std::size_t size = descriptors.size() * sizeof(int);
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = CMSG_SPACE(size);
+  cmsghdr* const first = CMSG_FIRSTHDR(&message);
+  first->cmsg_level = SOL_SOCKET;
+  first->cmsg_type = SCM_RIGHTS;
+  first->cmsg_len = CMSG_LEN(size);
+  std::memcpy(CMSG_DATA(first), descriptors.data(), size);
+  EXPECT_GE(::sendmsg(peer.fd(), &message, MSG_NOSIGNAL), 0);
+  if (descriptors.size() == 1) ::close(descriptors[0]);
+}
+
 /// A TCP connection that has bytes under way, which its peer does not read, and whose last holder waits at close().
 class lingering {
  public:
@@ -318,23 +338,8 @@ class lingering {
     ::close(accepts_);
     if (fd_ >= 0) ::close(fd_);
   }
-  /// Goes with `said`, and is here no more.
-  void goes_with(const raw_peer& peer, std::span<const std::byte> said) {
-    iovec part{const_cast<std::byte*>(said.data()), said.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    cmsghdr* const first = CMSG_FIRSTHDR(&message);
-    first->cmsg_level = SOL_SOCKET;
-    first->cmsg_type = SCM_RIGHTS;
-    first->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(first), &fd_, sizeof fd_);
-    ASSERT_GE(::sendmsg(peer.fd(), &message, MSG_NOSIGNAL), 0);
-    ::close(std::exchange(fd_, -1));
-  }
+  /// Whoever is given it closes it.
+  int give() { return std::exchange(fd_, -1); }
 
  private:
   using bytes_of_any = std::vector<std::byte>;
@@ -350,16 +355,58 @@ TEST_F(siege, what_is_sent_along_unasked_holds_up_no_listener) {
   const std::vector<std::byte> little(1);
   listener l("unix:@", {.handshake_deadline = 100ms});
   const raw_peer rude(l.address());
-  in_greeting.goes_with(rude, little);
+  send_along(rude, little, std::array{in_greeting.give()});
   rude.write({});
-  behind_it.goes_with(rude, little);
+  send_along(rude, little, std::array{behind_it.give()});
   EXPECT_THROW(l.accept<int>(), tandem::broken_connection);
   EXPECT_TRUE(serves(l));
   std::optional<listener> closed(std::in_place, "unix:@");
   const raw_peer late(closed->address());
   EXPECT_FALSE(closed->accept_for<int>(0s));
-  unread.goes_with(late, little);
+  send_along(late, little, std::array{unread.give()});
   closed.reset();
+}
+
+// Their values are whole, and of what else came nothing is left.
+TEST_F(siege, handles_for_a_type_that_has_none_cost_no_descriptors_and_no_wait) {
+  listener l("unix:@");
+  const raw_peer peer(l.address());
+  auto hello = good_hello();
+  hello.sends = hello.receives = tandem::detail::fingerprint<int>();
+  peer.write_object(hello);
+  const auto c = l.accept<int>();
+  const auto value = tandem::encode(7);
+  const auto message = [&](std::uint64_t handles, std::uint8_t apart) {
+    tandem::channel::frame f;
+    f.bytes = value.size();
+    f.handles = handles;
+    f.apart = apart;
+    const auto head = std::as_bytes(std::span(&f, 1));
+    std::vector<std::byte> all(head.begin(), head.end());
+    all.insert(all.end(), value.begin(), value.end());
+    return all;
+  };
+  {
+    lingering one;
+    send_along(peer, message(1, 0), std::array{one.give()});
+    EXPECT_EQ(c.receive(), 7);
+    EXPECT_FALSE(c.poll());
+  }
+  // Far more than can be had, and behind them one that lingers.
+  lingering last;
+  std::array<int, 2> box{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, box.data()), 0);
+  const raw_peer ours(box[0]);
+  std::vector<int> many(250, ours.fd());
+  for (int i = 0; i < 4; ++i) send_along(ours, std::vector<std::byte>(1), many);
+  send_along(ours, std::vector<std::byte>(1), std::array{last.give()});
+  send_along(peer, message(1001, tandem::channel::handles_apart), std::array{box[1]});
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit some{400, before.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &some);
+  EXPECT_EQ(c.receive(), 7);
+  ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
 }  // namespace

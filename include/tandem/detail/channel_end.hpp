@@ -50,6 +50,8 @@ class sink {
   /// Where the bytes after the first `filled` of `total` go: at least one.
   virtual std::span<std::byte> room(std::size_t total, std::size_t filled) = 0;
   virtual void filled() = 0;
+  /// False if what comes of handles is not wanted.
+  virtual bool takes_handles() const noexcept { return false; }
   /// True if place() can have something to give.
   virtual bool has_place() const noexcept { return false; }
   /// Where the bytes of a message of `total` go, all that come after the first `lead_bytes`, which are `lead`: none if it

@@ -38,6 +38,7 @@ class value_sink : public sink {
     value_.emplace(read_value<T>(in));
     finish(in);
   }
+  bool takes_handles() const noexcept override { return carries_handles<T>; }
   std::span<std::byte> room(std::size_t total, std::size_t filled) override { return grow(bytes_, total, filled); }
   void filled() override {
     const std::vector<std::byte> bytes = std::move(bytes_);
