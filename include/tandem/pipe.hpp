@@ -149,7 +149,8 @@ class connection {
   void send(const S& value) const { detail::send_value(end_, value, detail::no_deadline); }
   /// As send(), but does not wait, or no longer than `timeout`: false if there was no room, and nothing was sent.
   /// Blocks: try_send never; send_for until then. Errors: as send(); over TCP try_send throws std::length_error for a
-  /// message that is larger than the kernel's buffer, and send_for breaks the connection if the time ends inside of one.
+  /// message that is larger than the kernel's buffer, and send_for breaks the connection if the time ends inside of one,
+  /// which can be for those of more than a sixth of that buffer.
   bool try_send(const S& value) const { return detail::send_value(end_, value, detail::at_once); }
   bool send_for(const S& value, nanoseconds timeout) const {
     return detail::send_value(end_, value, detail::moment_after(timeout));

@@ -118,7 +118,8 @@ class TANDEM_EXPORT listener {
 /// connection<R, S>. A listener that has not come to accept within a second (a tenth, if it is of this program) leaves
 /// the connection waiting, as in any backlog: what is sent arrives when it accepts, a large message once it has, and the
 /// first receive or send that finds its answer throws if it was a refusal, or did not come by handshake_deadline, which
-/// none of them, nor poll() or wait_any, waits past.
+/// none of them, nor poll() or wait_any, waits past. With .key or .tls a listener of this program need not accept either,
+/// and one of another must, or wait for its clients, by handshake_deadline.
 /// Blocks: until the listener has answered, or then; a host's name is looked up for as long as the system's resolver
 /// takes. Errors: broken_connection if nobody listens there, or it is no tandem, of another version, or its types are
 /// others; authentication_failed (the keys differ, one side has none, the listener is of another user, or its certificate

@@ -59,15 +59,14 @@ channel::line plain_line(const channel::address& a, file_descriptor socket, cons
 }
 
 channel::line tls_line(const channel::address& a, file_descriptor socket, const socket_options& options,
-                       clock::time_point deadline) {
+                       clock::time_point deadline, const channel::attention& attend) {
   os::check(os::tune_stream(socket.get()), "setsockopt");
   const std::string& name = options.tls->server_name.empty() ? a.host : options.tls->server_name;
   auto bytes = channel::make_tls(channel::make_tls_context(*options.tls, false), std::move(socket), name);
   while (!bytes->shake()) {
     const int fd = bytes->socket().get();
-    const bool go_on = bytes->waits_to_write_for_shaking() ? channel::wait_until_writable(fd, deadline)
-                                                           : channel::wait_until_readable(fd, deadline);
-    if (!go_on) channel::throw_no_answer();
+    if (!channel::wait_for_listener(fd, bytes->waits_to_write_for_shaking(), deadline, attend))
+      channel::throw_no_answer();
   }
   return channel::line(std::move(bytes));
 }
@@ -85,16 +84,17 @@ channel_end connect_end(const std::string& text, const socket_options& options, 
     throw std::invalid_argument("tandem: .tls is for tcp:// only: what goes over unix: leaves no machine");
   const clock::time_point deadline = deadline_after(options.handshake_deadline);
   file_descriptor socket = reach(a, deadline);
-  channel::line l =
-      options.tls ? tls_line(a, std::move(socket), options, deadline) : plain_line(a, std::move(socket), options);
+  const auto attend = [&a] { return attend_own_listener(a); };
+  channel::line l = options.tls ? tls_line(a, std::move(socket), options, deadline, attend)
+                                : plain_line(a, std::move(socket), options);
   channel::hello h;
   h.sends = types.sends;
   h.receives = types.receives;
   channel::packet_options agreed;
   agreed.most_bytes = options.max_message_bytes;
   agreed.welcome_deadline = deadline;
-  auto core = channel::greet_listener(std::move(l), h, options.key, agreed);
-  const clock::time_point enough = deadline_after(is_own_listener(a) ? patience_at_home : patience);
+  auto core = channel::greet_listener(std::move(l), h, options.key, agreed, attend);
+  const clock::time_point enough = deadline_after(attend() ? patience_at_home : patience);
   if (!core->greet(std::min(deadline, enough)) && clock::now() >= deadline) channel::throw_no_answer();
   return channel_end(std::move(core));
 }

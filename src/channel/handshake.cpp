@@ -1,6 +1,8 @@
 #include "channel/handshake.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 
 #include <tandem/error.hpp>
@@ -134,22 +136,23 @@ std::shared_ptr<detail::channel_core> reception::conclude(bool types_fit, packet
 namespace {
 
 template <class Greeting>
-void await(line& l, Greeting& g, clock::time_point deadline) {
+void await(line& l, Greeting& g, clock::time_point deadline, const attention& attend) {
   while (!l.take(g)) {
-    if (!wait_until_readable(l.descriptor(), deadline)) throw_no_answer();
+    if (!wait_for_listener(l.descriptor(), false, deadline, attend)) throw_no_answer();
   }
 }
 
-void exchange_proofs(line& l, const hello& h, const std::string& key, clock::time_point deadline) {
+void exchange_proofs(line& l, const hello& h, const std::string& key, clock::time_point deadline,
+                     const attention& attend) {
   challenge c;
-  await(l, c, deadline);
+  await(l, c, deadline, attend);
   if (c.head.wants_proof == 0) throw_not_proven();
   proof own;
   own.mac = proof_of(key, "client", h, c);
   if (!l.give(own)) throw_not_proven();
   proof theirs;
   try {
-    await(l, theirs, deadline);
+    await(l, theirs, deadline, attend);
   } catch (const broken_connection&) {
     throw_not_proven();
   }
@@ -158,13 +161,25 @@ void exchange_proofs(line& l, const hello& h, const std::string& key, clock::tim
 
 }  // namespace
 
-std::shared_ptr<detail::channel_core> greet_listener(line l, hello h, const std::string& key, packet_options options) {
+bool wait_for_listener(int fd, bool to_write, clock::time_point deadline, const attention& attend) {
+  const auto wait = to_write ? wait_until_writable : wait_until_readable;
+  for (;;) {
+    // What was sent to a listener of this program is there as a rule when it looks, and else in a moment.
+    const clock::time_point until =
+        attend() ? std::min(deadline, deadline_after(std::chrono::milliseconds(10))) : deadline;
+    if (wait(fd, until)) return true;
+    if (clock::now() >= deadline) return false;
+  }
+}
+
+std::shared_ptr<detail::channel_core> greet_listener(line l, hello h, const std::string& key, packet_options options,
+                                                     const attention& attend) {
   if (!key.empty()) {
     h.head.wants_proof = 1;
     fill_random(h.nonce);
   }
   if (!l.give(h)) throw_hung_up();
-  if (!key.empty()) exchange_proofs(l, h, key, options.welcome_deadline);
+  if (!key.empty()) exchange_proofs(l, h, key, options.welcome_deadline, attend);
   options.first_answer = answer::awaited;
   return std::move(l).into_core(options);
 }

@@ -12,6 +12,7 @@
 // repeats or reflects it. The client proves first. Who fails is hung up on, and told nothing.
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -118,7 +119,13 @@ class reception {
   proof proof_;
 };
 
+/// Waits for what the listener does next; false at the deadline. Who calls may be the one who would accept: `attend` lets
+/// listeners of this program go on, and is true if there are any.
+using attention = std::function<bool()>;
+bool wait_for_listener(int fd, bool to_write, clock::time_point deadline, const attention& attend);
+
 /// The client's side, up to the answer, which the core it gives awaits.
-std::shared_ptr<detail::channel_core> greet_listener(line l, hello, const std::string& key, packet_options);
+std::shared_ptr<detail::channel_core> greet_listener(line l, hello, const std::string& key, packet_options,
+                                                     const attention& attend);
 
 }  // namespace tandem::channel

@@ -1,7 +1,7 @@
 #include "channel/listener.hpp"
 
 #include <cerrno>
-#include <set>
+#include <map>
 #include <stdexcept>
 #include <utility>
 
@@ -16,13 +16,17 @@ using channel::reception;
 
 namespace {
 
-/// Where the listeners of this program are: of tcp the port says enough.
-struct own_addresses {
+/// The listeners of this program, and where they are: of tcp the port says enough.
+struct own_listeners {
+  struct one {
+    std::string place;
+    std::weak_ptr<listener_core> core;
+  };
   std::mutex mutex;
-  std::multiset<std::string> places;
+  std::map<const listener_core*, one> all;
 };
-own_addresses& own() {
-  static auto* const made = new own_addresses;  // never destroyed: static listeners may outlive it
+own_listeners& own() {
+  static auto* const made = new own_listeners;  // never destroyed: static listeners may outlive it
   return *made;
 }
 void drain(const file_descriptor& counter) {
@@ -37,9 +41,25 @@ std::string place_of(const channel::address& a) { return a.is_unix ? a.name : a.
 
 }  // namespace
 
-bool is_own_listener(const channel::address& a) {
+bool attend_own_listener(const channel::address& a) {
+  std::vector<std::shared_ptr<listener_core>> there;
+  {
+    const std::lock_guard lock(own().mutex);
+    for (const auto& [at, one] : own().all) {
+      if (one.place != place_of(a)) continue;
+      if (auto core = one.core.lock()) there.push_back(std::move(core));
+    }
+  }
+  bool any = false;
+  for (const auto& core : there) any = core->attend() || any;
+  return any;
+}
+
+std::shared_ptr<listener_core> make_listener(const std::string& address, socket_options options) {
+  auto made = std::make_shared<listener_core>(address, std::move(options));
   const std::lock_guard lock(own().mutex);
-  return own().places.contains(place_of(a));
+  own().all[made.get()] = {place_of(channel::parse_address(made->address())), made};
+  return made;
 }
 
 // ---- beginning and end --------------------------------------------------------------------------------------------
@@ -58,10 +78,6 @@ listener_core::listener_core(const std::string& address, socket_options options)
   }
   listen(channel::endpoints_of(address_, true).front());
   try {
-    {
-      const std::lock_guard lock(own().mutex);
-      own().places.insert(place_of(channel::parse_address(listens_at_)));
-    }
     make_set();
   } catch (...) {
     close();
@@ -145,9 +161,8 @@ void listener_core::close() noexcept {
     if (os::file_number(address_.name) == file_) os::remove_file(address_.name);
   }
   {
-    const std::lock_guard places(own().mutex);
-    const auto found = own().places.find(place_of(channel::parse_address(listens_at_)));
-    if (found != own().places.end()) own().places.erase(found);
+    const std::lock_guard others(own().mutex);
+    own().all.erase(this);
   }
   if (process_ == os::own_pid()) {  // else the set is another's
     for (const auto& [fd, client] : shaking_) os::poll_remove(poll_.get(), fd);
@@ -349,6 +364,14 @@ void listener_core::drop_late_ones() {
   }
 }
 
+// Not by a copy in a child made by fork() that has not begun to listen: a client would find nobody there to accept it.
+bool listener_core::attend() {
+  const std::lock_guard lock(mutex_);
+  if (closed_.load() || process_ != os::own_pid()) return false;
+  step();
+  return true;
+}
+
 bool listener_core::ready() {
   const std::lock_guard lock(mutex_);
   if (closed_.load()) return true;
@@ -369,7 +392,7 @@ wait_state listener_core::look() {
 namespace tandem {
 
 listener::listener(std::string address, socket_options options)
-    : core_(std::make_shared<detail::listener_core>(address, std::move(options))) {}
+    : core_(detail::make_listener(address, std::move(options))) {}
 listener::listener(listener&&) noexcept = default;
 listener& listener::operator=(listener&& other) noexcept {
   if (this != &other) {

@@ -27,6 +27,7 @@ class listener_core {
   void close() noexcept;
   int native_handle() noexcept;
   bool ready();
+  bool attend();
   wait_state look();
 
  private:
@@ -70,7 +71,9 @@ class listener_core {
   std::exception_ptr shortage_;  // why nobody was taken in
 };
 
-/// True if a listener of this program is at that address.
-bool is_own_listener(const channel::address&);
+std::shared_ptr<listener_core> make_listener(const std::string& address, socket_options options);
+/// Lets the listeners of this program at that address go on with who shakes hands, as far as that goes without a wait:
+/// true if there are any.
+bool attend_own_listener(const channel::address&);
 
 }  // namespace tandem::detail

@@ -78,7 +78,11 @@ bool stream::send(const outgoing& o, clock::time_point deadline) {
   for (;;) {
     const clock::time_point bound = awaits() ? std::min(deadline, welcome_deadline_) : deadline;
     const bool all_taken = left[0].empty() && left[1].empty() && left[2].empty();
-    const long sent = all_taken ? bytes_->flush() : bytes_->write({left[0], left[1], left[2]}, bound == os::never);
+    // A timed one begins where there is much room: a message of up to a sixth of the buffer is taken whole then.
+    const bool too_early = !begun && deadline != os::never && deadline != os::now && !writable_now(native_handle());
+    const long sent = too_early   ? -EAGAIN
+                      : all_taken ? bytes_->flush()
+                                  : bytes_->write({left[0], left[1], left[2]}, bound == os::never);
     if (all_taken && sent == 0) return true;
     if (sent == -EAGAIN) {
       // A try that has begun finishes: there was room for all of it.
@@ -239,7 +243,8 @@ arrival stream::receive(sink& into, clock::time_point deadline) {
 
 bool stream::ready() {
   const std::unique_lock lock(receiving_, std::try_to_lock);
-  if (!lock || broken_.load(std::memory_order_relaxed)) return true;  // somebody receives; he may be first
+  if (!lock) return ready_now(native_handle());  // somebody receives; he may be first
+  if (broken_.load(std::memory_order_relaxed)) return true;
   bool is_ready = true;
   try {
     if (awaits()) require_answer();

@@ -92,6 +92,7 @@ class tls_context {
     SSL_CTX* const c = context_.get();
     SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
     SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    ::SSL_CTX_set_default_passwd_cb(c, [](char*, int, int, void*) { return -1; });  // else the terminal is asked
     ::SSL_CTX_set_num_tickets(c, 0);  // after the handshake the descriptor is readable for messages only
     if (!options.certificate.empty()) {
       require(::SSL_CTX_use_certificate_chain_file(c, options.certificate.c_str()), "certificate", options.certificate);
@@ -115,7 +116,7 @@ class tls_context {
     const std::string reason = openssl_reason();
     ::ERR_clear_error();
     throw tandem::error(std::string("tandem: the ") + what + " in " + file.string() + " cannot be used: " + reason +
-                        " (it is to be a PEM file)");
+                        " (it is to be a PEM file, without a passphrase)");
   }
 
   bool of_listener_;

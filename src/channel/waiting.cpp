@@ -22,6 +22,11 @@ bool ready_now(int fd) {
   return os::check(os::wait_ready(set, os::now), "ppoll") == 1;
 }
 
+bool writable_now(int fd) {
+  std::array<os::ready, 1> set{{{fd, false, true}}};
+  return os::check(os::wait_ready(set, os::now), "ppoll") == 1;
+}
+
 void throw_refused() {
   throw broken_connection(
       "tandem: the listener sends and receives messages of other types than this client: connect<Send, Receive>() "

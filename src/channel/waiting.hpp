@@ -8,6 +8,7 @@ namespace tandem::channel {
 bool wait_until_readable(int fd, clock::time_point deadline);
 bool wait_until_writable(int fd, clock::time_point deadline);
 bool ready_now(int fd);
+bool writable_now(int fd);
 
 [[noreturn]] void throw_refused();
 [[noreturn]] void throw_no_answer();

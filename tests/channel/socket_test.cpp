@@ -3,9 +3,11 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -272,6 +274,50 @@ TYPED_TEST(sockets, handles_cross_unix_and_not_tcp) {
   client.send(tx);
   server.receive()->send(7);
   EXPECT_EQ(rx.receive(), 7);
+}
+
+TYPED_TEST(sockets, are_not_ready_because_somebody_else_receives) {
+  listener l(TypeParam::address());
+  const auto c = connect<int>(l.address());
+  const auto s = l.accept<int>();
+  std::atomic<pid_t> receiver{0};
+  tandem::thread t([&] {
+    receiver = static_cast<pid_t>(::syscall(SYS_gettid));
+    return c.receive();
+  });
+  const auto waits = [&] {
+    std::ifstream file("/proc/self/task/" + std::to_string(receiver) + "/stat");
+    const std::string stat(std::istreambuf_iterator<char>(file), {});
+    return receiver != 0 && stat.find(") S ") != std::string::npos;
+  };
+  ASSERT_TRUE(tandem::test::eventually(waits));
+  EXPECT_FALSE(c.poll());
+  EXPECT_FALSE(c.poll(5ms));
+  EXPECT_EQ(tandem::wait_any(std::tie(c), 5ms), std::nullopt);
+  s.send(1);
+  EXPECT_EQ(t.get(), 1);
+  s.send(2);
+  EXPECT_TRUE(c.poll(20s));
+  EXPECT_EQ(c.receive(), 2);
+}
+
+// Messages of a size that the kernel's buffer has room for some of.
+TYPED_TEST(sockets, a_message_that_is_late_was_not_sent_at_all) {
+  listener l(TypeParam::address());
+  const auto c = connect<std::string>(l.address());
+  const auto s = l.accept<std::string>();
+  int sent = 0;
+  const auto text = [](int n) {
+    return std::to_string(n) + std::string(3000 + static_cast<std::size_t>(n) % 7 * 501, 'x');
+  };
+  for (const auto time : {tandem::nanoseconds(0), tandem::nanoseconds(1), tandem::nanoseconds(5ms)}) {
+    while (c.send_for(text(sent), time)) ++sent;
+    EXPECT_FALSE(c.send_for(text(sent), time));
+    while (c.try_send(text(sent))) ++sent;
+  }
+  for (int n = 0; n < sent; ++n) ASSERT_EQ(s.receive(), text(n));
+  EXPECT_TRUE(c.send_for("and on", 20s));
+  EXPECT_EQ(s.receive(), "and on");
 }
 
 TYPED_TEST(sockets, many_threads_share_one_connection) {

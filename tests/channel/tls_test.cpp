@@ -117,6 +117,47 @@ TEST_F(tls_test, options_that_cannot_be_are_refused) {
                tandem::error);
 }
 
+TEST_F(tls_test, a_private_key_with_a_passphrase_is_refused_and_nobody_is_asked) {
+  testing::internal::CaptureStderr();
+  try {
+    listener l("tcp://127.0.0.1:0",
+               {.tls = tls_options{.certificate = file("server.pem"), .private_key = file("locked.key")}});
+    ADD_FAILURE() << "listens";
+  } catch (const tandem::error& e) {
+    EXPECT_NE(std::string(e.what()).find("passphrase"), std::string::npos) << e.what();
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
+// Whoever would accept may be the one who connects.
+TEST_F(tls_test, one_thread_can_shake_hands_with_itself) {
+  const std::pair<socket_options, socket_options> all[] = {
+      {{.tls = of_server()}, {.tls = of_client()}},
+      {{.key = "secret"}, {.key = "secret"}},
+      {{.key = "secret", .tls = of_server()}, {.key = "secret", .tls = of_client()}},
+  };
+  for (const auto& [ours, theirs] : all) {
+    for (const char* where : {"tcp://127.0.0.1:0", "unix:@"}) {
+      if (ours.tls && std::string(where) == "unix:@") continue;
+      listener l(where, ours);
+      const auto c = connect<int>(l.address(), theirs);
+      const auto s = l.accept<int>();
+      c.send(3);
+      EXPECT_EQ(s.receive(), 3);
+      s.send(4);
+      EXPECT_EQ(c.receive(), 4);
+    }
+  }
+  // In a copy of the program it is its original that accepts.
+  listener l("unix:@", {.key = "secret"});
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(connect<int>(l.address(), {.key = "secret"}).receive().value_or(0));
+  l.accept<int>().send(9);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 9);
+}
+
 TEST_F(tls_test, cannot_go_to_another_process) {
   listener l("tcp://127.0.0.1:0", {.tls = of_server()});
   tandem::thread t([&] { return l.accept<int>(); });
