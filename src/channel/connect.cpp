@@ -76,6 +76,10 @@ channel::line tls_line(const channel::address& a, file_descriptor socket, const 
 channel_end connect_end(const std::string& text, const socket_options& options, channel_types types) {
   const channel::address a = channel::parse_address(text);
   channel::require_crypto(options);
+  if (a.name == "@") {
+    throw std::invalid_argument(
+        "tandem: unix:@ lets a listener choose its name: connect to what its address() gives, or to unix:@name");
+  }
   if (types.handles && !a.is_unix) {
     throw std::invalid_argument(
         "tandem: descriptors and other handles cannot cross a TCP connection: they belong to one machine; use unix:");

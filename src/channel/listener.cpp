@@ -1,6 +1,7 @@
 #include "channel/listener.hpp"
 
 #include <cerrno>
+#include <filesystem>
 #include <map>
 #include <stdexcept>
 #include <utility>
@@ -117,7 +118,7 @@ void listener_core::forget_clients() {
 void listener_core::listen(const os::endpoint& at) {
   if (address_.is_path()) return listen_at_path(at);
   const int fd = os::listen_at(at, options_.backlog, clients());
-  if (fd < 0) os::throw_failed("bind", -fd, "nothing listens at " + address_.text);
+  if (fd < 0) os::throw_failed("bind", -fd, "no listener could be made at " + address_.text);
   socket_ = file_descriptor(fd);
   if (address_.is_unix) {
     listens_at_ = "unix:" + os::local_name(fd);
@@ -128,24 +129,27 @@ void listener_core::listen(const os::endpoint& at) {
 
 // Two programs that find the same stale file take turns: else the second would remove the file of the first.
 void listener_core::listen_at_path(const os::endpoint& at) {
-  const int locked = os::lock_folder_of(address_.name, deadline_after(options_.handshake_deadline));
+  const auto path = std::filesystem::absolute(address_.name);  // wherever the program goes until it removes the file
+  file_ = path.string();
+  folder_ = path.parent_path().string();
+  const int locked = os::lock_folder(folder_, deadline_after(options_.handshake_deadline));
   if (locked == -EAGAIN) {
     os::throw_failed("flock", EAGAIN,
                      "another program keeps the folder of " + address_.text + " locked: choose a folder of your own");
   }
   const file_descriptor folder(locked);
   int fd = os::listen_at(at, options_.backlog, clients());
-  if (fd == -EADDRINUSE && os::is_socket_file(address_.name) && os::nobody_is_at(at)) {
-    os::remove_file(address_.name);
+  if (fd == -EADDRINUSE && os::is_socket_file(file_) && os::nobody_is_at(at)) {
+    os::remove_file(file_);
     fd = os::listen_at(at, options_.backlog, clients());
   }
   if (fd < 0) {
     os::throw_failed("bind", -fd,
                      fd == -EADDRINUSE ? "somebody listens at " + address_.text + ", or the file is no socket"
-                                       : "nothing listens at " + address_.text);
+                                       : "no listener could be made at " + address_.text);
   }
   socket_ = file_descriptor(fd);
-  file_ = os::file_number(address_.name);
+  file_number_ = os::file_number(file_);
 }
 
 listener_core::~listener_core() { close(); }
@@ -157,8 +161,8 @@ void listener_core::close() noexcept {
   // for longer keeps no file there by that.
   if (address_.is_path() && owner_ == os::own_pid()) {
     constexpr nanoseconds a_moment = std::chrono::milliseconds(200);
-    const file_descriptor folder(os::lock_folder_of(address_.name, deadline_after(a_moment)));
-    if (os::file_number(address_.name) == file_) os::remove_file(address_.name);
+    const file_descriptor folder(os::lock_folder(folder_, deadline_after(a_moment)));
+    if (os::file_number(file_) == file_number_) os::remove_file(file_);
   }
   {
     const std::lock_guard others(own().mutex);

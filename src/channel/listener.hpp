@@ -53,7 +53,9 @@ class listener_core {
   const channel::address address_;
   const socket_options options_;
   std::string listens_at_;  // with the port or name that was chosen
-  std::uint64_t file_ = 0;  // of unix:/path: the number of its file
+  std::string file_;        // of unix:/path
+  std::string folder_;
+  std::uint64_t file_number_ = 0;
   const pid_t owner_;
   pid_t process_;  // which has made the three that follow: a copy of it has its own
   std::shared_ptr<channel::tls_context> tls_;

@@ -190,9 +190,9 @@ long send_buffer(int fd) noexcept;  // of a socket: how many bytes it may hold
 /// Asks for a buffer that holds at least `bytes`: how many it holds now.
 long widen_send_buffer(int fd, std::size_t bytes) noexcept;
 long unsent(int fd) noexcept;  // how many it holds
-/// The folder of that path, locked until the descriptor is closed; negative if it cannot be: -EAGAIN if somebody else
-/// had it locked until the deadline, as everybody can who may read the folder.
-int lock_folder_of(const std::string& path, clock::time_point deadline) noexcept;
+/// The folder, locked until the descriptor is closed; negative if it cannot be: -EAGAIN if somebody else had it locked
+/// until the deadline, as everybody can who may read it.
+int lock_folder(const std::string& folder, clock::time_point deadline) noexcept;
 bool nobody_is_at(const endpoint&) noexcept;  // of unix: there is a file, and no socket that it belongs to
 bool is_socket_file(const std::string& path) noexcept;
 std::uint64_t file_number(const std::string& path) noexcept;  // 0: there is none

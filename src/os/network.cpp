@@ -216,15 +216,8 @@ long unsent(int fd) noexcept {
   return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -errno;
 }
 
-int lock_folder_of(const std::string& path, clock::time_point deadline) noexcept {
-  const std::size_t slash = path.rfind('/');
-  std::array<char, most_unix_name + 2> folder{};
-  if (slash == std::string::npos || slash > most_unix_name) {
-    folder[0] = '.';
-  } else {
-    std::memcpy(folder.data(), path.data(), slash == 0 ? 1 : slash);
-  }
-  file_descriptor fd(clear_of_standard(::open(folder.data(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+int lock_folder(const std::string& folder, clock::time_point deadline) noexcept {
+  file_descriptor fd(clear_of_standard(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
   if (!fd) return -errno;
   constexpr long longest_wait_ns = 16'000'000;
   for (long wait_ns = 1'000'000;; wait_ns = std::min(2 * wait_ns, longest_wait_ns)) {

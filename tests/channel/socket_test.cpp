@@ -362,6 +362,7 @@ TEST_F(socket_test, what_is_no_address_is_refused_with_advice) {
   const auto c = connect<int>(just.address());
   EXPECT_THROW(listener("tcp://no.such.host.invalid:1"), std::invalid_argument);
   EXPECT_THROW(connect<int>("tcp://no.such.host.invalid:1"), tandem::broken_connection);
+  EXPECT_THROW(connect<int>("unix:@"), std::invalid_argument);
 }
 
 TEST_F(socket_test, say_where_they_listen) {
@@ -394,6 +395,20 @@ TEST_F(socket_test, a_file_is_for_its_user_and_goes_with_the_listener) {
   }
   ::umask(before);
   EXPECT_FALSE(fs::exists(path));
+}
+
+TEST_F(socket_test, a_file_goes_also_where_the_program_has_gone_elsewhere) {
+  const fs::path before = fs::current_path();
+  const fs::path folder = path_of("folder");
+  fs::create_directory(folder);
+  fs::current_path(folder);
+  {
+    listener l("unix:socket");
+    EXPECT_TRUE(fs::exists(folder / "socket"));
+    fs::current_path(before);
+  }
+  EXPECT_FALSE(fs::exists(folder / "socket"));
+  fs::remove_all(folder);
 }
 
 TEST_F(socket_test, a_file_that_was_left_behind_is_replaced_and_any_other_is_not) {
