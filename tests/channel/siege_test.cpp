@@ -276,8 +276,8 @@ TYPED_TEST(besieged, a_copy_and_its_original_serve_side_by_side) {
     ::_exit(0);
   }
   for (int n = 1; n <= 20; ++n) {
-    const auto c = connect<int>(l.address());
-    c.send(n);
+    const tandem::process client([](const std::string& at, int number) { connect<int>(at).send(number); }, l.address(),
+                                 n);
     EXPECT_EQ(rx.receive(), n);
   }
   const auto s = l.accept<int>();  // who came before the copy was made is none of its
