@@ -12,6 +12,8 @@
 #endif
 
 #include <exception>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 #include <tandem/future.hpp>
@@ -27,7 +29,10 @@ class future_awaiter {
   explicit future_awaiter(future<T> f) noexcept : future_(std::move(f)) {}
   bool await_ready() const { return future_access::state(future_).ready(); }
   // Nothing of this object may be touched once the coroutine can go on.
-  void await_suspend(std::coroutine_handle<> waiting) const {
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> waiting) const {
+    if constexpr (requires { waiting.promise().waits_for(future_access::state(future_)); })
+      waiting.promise().waits_for(future_access::state(future_));
     call_when_ended(future_access::state(future_), [waiting] { waiting.resume(); });
   }
   T await_resume() { return future_.get(); }
@@ -44,8 +49,43 @@ class coroutine_state final : public value_state<T> {
   void give(V&&... value) {
     this->value_.emplace(std::forward<V>(value)...);
   }
-  void end_well() noexcept { this->end_with_value(); }
-  void end_badly() noexcept { this->end_with_error(std::current_exception()); }
+  void end_well() noexcept {
+    waits_for_nothing();
+    this->end_with_value();
+  }
+  void end_badly() noexcept {
+    waits_for_nothing();
+    this->end_with_error(std::current_exception());
+  }
+  void waits_for(future_state& task) {
+    task.retain();
+    state_ptr<future_state> held(&task);
+    std::unique_lock lock(lock_);
+    awaited_ = held;
+    const std::optional<how> asked = asked_;
+    lock.unlock();
+    if (asked) task.cancel(*asked);
+  }
+
+ private:
+  bool stop(how h) override {
+    std::unique_lock lock(lock_);
+    if (this->done()) return false;
+    if (!asked_ || h == how::hard) asked_ = h;
+    const state_ptr<future_state> task = awaited_;
+    lock.unlock();
+    if (task) task->cancel(h);
+    return true;
+  }
+  void waits_for_nothing() noexcept {
+    state_ptr<future_state> task;
+    const std::lock_guard lock(lock_);
+    std::swap(task, awaited_);
+  }
+
+  std::mutex lock_;                  // of what follows
+  state_ptr<future_state> awaited_;  // what the coroutine waits for, or did last
+  std::optional<how> asked_;         // by cancel(), for all that it waits for from then on
 };
 
 template <class T>
@@ -61,6 +101,7 @@ class coroutine_promise_base {
     failed_ = true;
     state_->end_badly();
   }
+  void waits_for(future_state& task) { state_->waits_for(task); }
 
  protected:
   state_ptr<coroutine_state<T>> state_{new coroutine_state<T>};
@@ -101,7 +142,8 @@ detail::future_awaiter<T> operator co_await(future<T>& f) {
 
 }  // namespace tandem
 
-/// A function that returns tandem::future<T> may be a coroutine: it begins in the caller.
+/// A function that returns tandem::future<T> may be a coroutine: it begins in the caller. cancel() of its future cancels the
+/// one that it waits for, and each one that it comes to wait for later.
 template <class T, class... A>
 struct std::coroutine_traits<tandem::future<T>, A...> {
   using promise_type = tandem::detail::coroutine_promise<T>;

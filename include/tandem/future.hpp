@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <tandem/deadline.hpp>
+#include <tandem/detail/call.hpp>
 #include <tandem/detail/channel_wait.hpp>
 #include <tandem/detail/future_state.hpp>
 #include <tandem/error.hpp>
@@ -105,13 +106,17 @@ class following final : public value_state<R> {
   std::optional<F> f_;
 };
 
-template <class F, class T>
+/// What then() makes of a value of type T (of void: of nothing), or not_callable.
+template <class F, class... T>
 struct following_result {
-  using type = std::invoke_result_t<F, T>;
+  using type = not_callable<F, T...>;
 };
 template <class F>
-struct following_result<F, void> {
-  using type = std::invoke_result_t<F>;
+struct following_result<F, void> : following_result<F> {};
+template <class F, class... T>
+requires std::is_invocable_v<F, T...>
+struct following_result<F, T...> {
+  using type = std::invoke_result_t<F, T...>;
 };
 
 }  // namespace detail
@@ -167,13 +172,21 @@ class future {
   template <class F>
   auto then(F f) -> future<typename detail::following_result<F, T>::type> {
     using result = typename detail::following_result<F, T>::type;
+    static_assert(
+        !detail::is_not_callable<result>,
+        "tandem: then() calls its function with what the task gives, as an rvalue (of void: with nothing), and "
+        "this one cannot be called so");
     static_cast<void>(state());
-    using state_type = detail::following<result, T, F>;
-    detail::state_ptr<state_type> next(new state_type(state_, std::move(f)));
-    next->follow();
-    state_ = {};
-    retrieved_ = true;
-    return detail::future_access::make<result>(detail::state_ptr<detail::future_state>(next.give_up()));
+    if constexpr (detail::is_not_callable<result>) {
+      return {};
+    } else {
+      using state_type = detail::following<result, T, F>;
+      detail::state_ptr<state_type> next(new state_type(state_, std::move(f)));
+      next->follow();
+      state_ = {};
+      retrieved_ = true;
+      return detail::future_access::make<result>(detail::state_ptr<detail::future_state>(next.give_up()));
+    }
   }
   /// Calls `f()` in the service thread once the task has ended, however it has; the future may be gone by then. What `f`
   /// throws is logged.

@@ -501,10 +501,12 @@ void process_pool_core::cancel_waiting(section& s) { fail_waiting(s, nullptr); }
 
 shutdown_report process_pool_core::shutdown(const shutdown_options& how) {
   pool_stats before;
+  std::size_t killed_before = 0;
   const clock::time_point deadline = deadline_after(how.within);
   {
     section s(*this);
     before = counts_;
+    killed_before = killed_;
     closed_ = true;
     tell_space();
     if (how.cancel_pending) cancel_waiting(s);
@@ -527,7 +529,7 @@ shutdown_report process_pool_core::shutdown(const shutdown_options& how) {
   section s(*this);
   report.done = counts_.done - before.done;
   report.cancelled = counts_.cancelled - before.cancelled;
-  report.killed = killed_;
+  report.killed = killed_ - killed_before;
   return report;
 }
 

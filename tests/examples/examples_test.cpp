@@ -68,13 +68,48 @@ TEST_F(examples, pools) {
   EXPECT_EQ(done.out, "49 64\n1 4 9 16 25 36 49 64 81 100 \n385\n25\nposted\n81 81 81\n");
 }
 
-TEST_F(examples, parser) {
-  const ran done = run({EXAMPLE_PARSER});
+TEST_F(examples, patterns) {
+  const ran done = run({EXAMPLE_PATTERNS, EXAMPLE_PATTERNS_FILES});
+  EXPECT_EQ(done.code, 0) << done.err;
+  const auto lines = [&](const std::string& what) {
+    std::ptrdiff_t count = 0;
+    std::istringstream all(done.out);
+    for (std::string line; std::getline(all, line);) count += std::regex_search(line, std::regex(what)) ? 1 : 0;
+    return count;
+  };
+  EXPECT_EQ(lines(": found$"), 4) << done.out;
+  EXPECT_EQ(lines(": not found$"), 4) << done.out;
+  EXPECT_EQ(lines("(Unmatched|Invalid|Trailing)"), 9) << done.out;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  EXPECT_EQ(lines("(killed by signal|exited with)"), 2) << done.out;  // the sanitizer ends it
+#else
+  EXPECT_EQ(lines("SIGSEGV"), 2) << done.out;
+#endif
+  EXPECT_EQ(lines("does not end"), 2) << done.out;
+}
+
+TEST_F(examples, checksums) {
+#if defined(EXAMPLE_CHECKSUMS)
+  const std::string expected =
+      run({"sh", "-c", "find \"$0\" -type f | LC_ALL=C sort | xargs sha256sum", EXAMPLE_PATTERNS_FILES}).out;
+  for (const char* units : {"threads", "processes", "here"}) {
+    const ran done = run({EXAMPLE_CHECKSUMS, units, EXAMPLE_PATTERNS_FILES});
+    EXPECT_EQ(done.code, 0) << done.err;
+    EXPECT_EQ(done.out, expected) << units;
+  }
+  EXPECT_EQ(run({EXAMPLE_CHECKSUMS, "fibres", "/"}).code, 1);
+#else
+  GTEST_SKIP() << "needs OpenSSL";
+#endif
+}
+
+TEST_F(examples, time_zones) {
+  const ran done = run({EXAMPLE_TIME_ZONES});
   EXPECT_EQ(done.code, 0) << done.err;
   EXPECT_EQ(done.out,
-            "1 + 2 = 3\n(1 + (2 + 3)) + 4 = 10\n1 + 2) + 3: killed by signal 6 (SIGABRT: Aborted)\n"
-            "1 + two: 't' is no number\n\"1 + 2: does not end\n7 = 7\n)): killed by signal 6 (SIGABRT: Aborted)\n"
-            "20 + 22 = 42\n");
+            "CET-1CEST,M3.5.0,M10.5.0/3: 5040 hours\nEST5EDT,M3.2.0,M11.1.0: 5711 hours\n"
+            "AEST-10AEDT,M10.1.0,M4.1.0/3: 4415 hours\nJST-9: 0 hours\n"
+            "NZST-12NZDT,M9.5.0,M4.1.0/3: 4583 hours\nUTC0: 0 hours\n");
 }
 
 TEST_F(examples, asio) {

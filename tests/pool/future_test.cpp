@@ -124,6 +124,44 @@ TEST_F(futures, coroutines_wait_for_them) {
   EXPECT_THROW(pass_on(pool.submit([]() -> int { throw std::domain_error("no"); }), got).get(), std::domain_error);
 }
 
+int wait_for_a_stop(std::stop_token stop) {
+  while (!stop.stop_requested()) std::this_thread::yield();
+  return 7;
+}
+tandem::future<int> wait_for_two(tandem::thread_pool& pool, tandem::future<int> first, std::atomic<int>& reached) {
+  const int one = co_await first;
+  reached = 1;
+  co_return one + co_await pool.submit(wait_for_a_stop);
+}
+
+TEST_F(futures, a_cancelled_coroutine_cancels_what_it_waits_for) {
+  std::atomic<int> reached{0};
+  auto h = hold();
+  auto both = wait_for_two(pool, std::move(h.result), reached);
+  EXPECT_TRUE(
+      both.cancel());  // the first runs, and cannot be stopped: what it gives stands, and the second is cancelled
+  h.give(5);
+  try {
+    EXPECT_EQ(both.get(), 12);
+  } catch (const tandem::cancelled&) {  // before it began
+  }
+  EXPECT_EQ(reached, 1);
+
+  auto running = wait_for_two(pool, pool.submit(square, 2), reached);
+  while (pool.stats().running == 0) std::this_thread::yield();
+  EXPECT_TRUE(running.cancel());
+  try {
+    EXPECT_EQ(running.get(), 11);
+  } catch (const tandem::cancelled&) {
+  }
+
+  auto never = hold();
+  auto waits = pass_on(std::move(never.result), *std::make_unique<int>());
+  never.give(1);
+  waits.wait();
+  EXPECT_FALSE(waits.cancel());
+}
+
 TEST_F(futures, wait_for_all) {
   std::vector<tandem::future<int>> all;
   for (int i = 0; i < 10; ++i) all.push_back(pool.submit(square, i));

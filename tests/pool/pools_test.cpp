@@ -190,6 +190,16 @@ TYPED_TEST(pools, map_in_order) {
   EXPECT_THAT(out, testing::ElementsAre(1, 4, 9));
 }
 
+TYPED_TEST(pools, map_of_bools) {
+  auto pool = TypeParam::make();
+  const auto flip = [](bool b) { return !b; };
+  std::vector<bool> in{true, false, false}, out;
+  for (const bool b : pool.map(flip, in, {.chunk = 2})) out.push_back(b);
+  for (const bool b : pool.map(flip, std::vector<bool>{true, true})) out.push_back(b);
+  EXPECT_EQ(out, (std::vector<bool>{false, true, true, false, false}));
+  pool.for_each([](bool) {}, in);
+}
+
 TYPED_TEST(pools, map_unordered_gives_indices) {
   auto pool = TypeParam::make();
   const std::vector<int> in{5, 6, 7, 8, 9};

@@ -446,6 +446,7 @@ TEST_F(process_pools, shut_down_in_time) {
   const auto report = pool.shutdown({.cancel_pending = true, .within = 5ms});
   EXPECT_FALSE(report.in_time);
   EXPECT_EQ(report.killed, 1U);
+  EXPECT_EQ(pool.shutdown().killed, 0U);  // of that call
   EXPECT_EQ(report.cancelled, 6U);
   EXPECT_THROW(running.get(), tandem::cancelled);
   process_pool other(1);

@@ -62,6 +62,7 @@ struct chunk_call {
   static constexpr bool takes_moved = std::is_invocable_v<F&, moved> || std::is_invocable_v<F&, std::stop_token, moved>;
   using argument = std::conditional_t<takes_moved, moved, referred>;
   static constexpr bool takes_stop = std::is_invocable_v<F&, std::stop_token, argument>;
+  static constexpr bool is_callable = takes_stop || std::is_invocable_v<F&, argument>;
 
   F f;
 
@@ -83,7 +84,7 @@ struct chunk_call {
     const clock::time_point begin = clock::now();
     try {
       F function = f;
-      for (Element& element : elements) {
+      for (auto&& element : elements) {  // of bools: each a proxy
         if constexpr (is_placed) {
           add(results.values, call, function, *element.at);
         } else {

@@ -445,6 +445,15 @@ class pool_members {
   }
   template <class Element, class F, class R>
   void run_each(F f, R&& range, map_options options) {
+    constexpr bool is_callable = chunk_call<void, F, Element>::is_callable;
+    static_assert(is_callable,
+                  "tandem: for_each() cannot call this function with an element of this range (with the element itself "
+                  "in a pool of threads, with a copy in another process, and with a std::stop_token before it "
+                  "if the function takes one)");
+    if constexpr (is_callable) each_flight<Element>(std::move(f), std::forward<R>(range), std::move(options));
+  }
+  template <class Element, class F, class R>
+  void each_flight(F f, R&& range, map_options options) {
     chunk_flights<Pool, void, F, R, Element> flights(self(), std::move(f), std::forward<R>(range), std::move(options));
     try {
       for (flights.fill(); !flights.empty(); flights.fill()) {
