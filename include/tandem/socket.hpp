@@ -5,9 +5,9 @@
 //   while (auto c = l.accept<answer, question>()) ...                connection<answer, question>
 //   auto c = tandem::connect<question, answer>("unix:@example");     in another program
 //
-// Addresses: unix:/path (for this user alone, unless .any_user; the file goes with the listener), unix:@name (abstract: no file; unix:@ for
-// a name that the kernel chooses), tcp://host:port (port 0: one that is free; [::1] for IPv6). Both programs must be built
-// with the same types: their shapes are compared when the connection is made.
+// Addresses: unix:/path (for this user alone, unless .any_user; the file goes with the listener), unix:@name (abstract:
+// no file; unix:@ for a name that the kernel chooses), tcp://host:port (port 0: one that is free; [::1] for IPv6). Both
+// programs must be built with the same types: their shapes are compared when the connection is made.
 #include <cstdint>
 #include <filesystem>
 #include <memory>

@@ -98,7 +98,7 @@ channel_end connect_end(const std::string& text, const socket_options& options, 
   agreed.most_bytes = options.max_message_bytes;
   agreed.welcome_deadline = deadline;
   auto core = channel::greet_listener(std::move(l), h, options.key, agreed, attend);
-  const clock::time_point enough = deadline_after(attend() ? patience_at_home : patience);
+  const clock::time_point enough = deadline_after(is_own_listener(a) ? patience_at_home : patience);
   if (!core->greet(std::min(deadline, enough)) && clock::now() >= deadline) channel::throw_no_answer();
   return channel_end(std::move(core));
 }

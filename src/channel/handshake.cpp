@@ -163,13 +163,11 @@ void exchange_proofs(line& l, const hello& h, const std::string& key, clock::tim
 
 bool wait_for_listener(int fd, bool to_write, clock::time_point deadline, const attention& attend) {
   const auto wait = to_write ? wait_until_writable : wait_until_readable;
-  for (;;) {
-    // What was sent to a listener of this program is there as a rule when it looks, and else in a moment.
-    const clock::time_point until =
-        attend() ? std::min(deadline, deadline_after(std::chrono::milliseconds(10))) : deadline;
-    if (wait(fd, until)) return true;
+  constexpr nanoseconds a_moment = std::chrono::milliseconds(20);
+  for (bool own = true; !wait(fd, own ? std::min(deadline, deadline_after(a_moment)) : deadline); own = attend()) {
     if (clock::now() >= deadline) return false;
   }
+  return true;
 }
 
 std::shared_ptr<detail::channel_core> greet_listener(line l, hello h, const std::string& key, packet_options options,

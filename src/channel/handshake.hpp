@@ -119,8 +119,8 @@ class reception {
   proof proof_;
 };
 
-/// Waits for what the listener does next; false at the deadline. Who calls may be the one who would accept: `attend` lets
-/// listeners of this program go on, and is true if there are any.
+/// Waits for what the listener does next; false at the deadline. Who calls may be the one who would accept: where nobody
+/// else does for a moment, `attend` lets listeners of this program go on, and is true if there are any.
 using attention = std::function<bool()>;
 bool wait_for_listener(int fd, bool to_write, clock::time_point deadline, const attention& attend);
 

@@ -1,5 +1,6 @@
 #include "channel/listener.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <map>
@@ -42,6 +43,12 @@ std::string place_of(const channel::address& a) { return a.is_unix ? a.name : a.
 
 }  // namespace
 
+bool is_own_listener(const channel::address& a) {
+  const std::lock_guard lock(own().mutex);
+  return std::any_of(own().all.begin(), own().all.end(),
+                     [place = place_of(a)](const auto& each) { return each.second.place == place; });
+}
+
 bool attend_own_listener(const channel::address& a) {
   std::vector<std::shared_ptr<listener_core>> there;
   {
@@ -51,9 +58,8 @@ bool attend_own_listener(const channel::address& a) {
       if (auto core = one.core.lock()) there.push_back(std::move(core));
     }
   }
-  bool any = false;
-  for (const auto& core : there) any = core->attend() || any;
-  return any;
+  for (const auto& core : there) core->attend();
+  return !there.empty();
 }
 
 std::shared_ptr<listener_core> make_listener(const std::string& address, socket_options options) {
@@ -369,11 +375,9 @@ void listener_core::drop_late_ones() {
 }
 
 // Not by a copy in a child made by fork() that has not begun to listen: a client would find nobody there to accept it.
-bool listener_core::attend() {
+void listener_core::attend() {
   const std::lock_guard lock(mutex_);
-  if (closed_.load() || process_ != os::own_pid()) return false;
-  step();
-  return true;
+  if (!closed_.load() && process_ == os::own_pid()) step();
 }
 
 bool listener_core::ready() {

@@ -27,7 +27,7 @@ class listener_core {
   void close() noexcept;
   int native_handle() noexcept;
   bool ready();
-  bool attend();
+  void attend();
   wait_state look();
 
  private:
@@ -74,6 +74,7 @@ class listener_core {
 };
 
 std::shared_ptr<listener_core> make_listener(const std::string& address, socket_options options);
+bool is_own_listener(const channel::address&);
 /// Lets the listeners of this program at that address go on with who shakes hands, as far as that goes without a wait:
 /// true if there are any.
 bool attend_own_listener(const channel::address&);
