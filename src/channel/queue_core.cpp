@@ -42,15 +42,6 @@ std::uint32_t self_id() {
 
 std::uint32_t this_cpu() noexcept { return os::current_cpu() + 1; }
 
-// Asks for a line to be this CPU's own. Where another spins on it, one journey instead of two: to look, and to write.
-void want_to_write(const std::byte* line) noexcept {
-#if defined(__x86_64__)
-  asm volatile("prefetchw %0" : : "m"(*line));
-#else
-  __builtin_prefetch(line, 1);
-#endif
-}
-
 }  // namespace
 
 segment_shape queue_core::shape_of(const channel::queue_layout& l) noexcept {
@@ -147,7 +138,7 @@ void queue_core::want_next_slot() const noexcept {
   constexpr std::size_t line = 64, most_lines = 3;
   const auto* const slot =
       reinterpret_cast<const std::byte*>(&ring_.slot(words().tail.load(std::memory_order_relaxed)));
-  for (std::size_t i = 0; i < std::min(layout_.stride / line, most_lines); ++i) want_to_write(slot + i * line);
+  for (std::size_t i = 0; i < std::min(layout_.stride / line, most_lines); ++i) os::want_to_write(slot + i * line);
 }
 
 queue_core::claimed queue_core::claim_push(std::size_t size, clock::time_point deadline, const std::stop_token* token) {

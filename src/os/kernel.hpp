@@ -243,6 +243,15 @@ die_with_parent() noexcept;  // PR_SET_PDEATHSIG: only where the parent's forkin
 int allowed_cpus() noexcept;      // in the affinity mask
 unsigned current_cpu() noexcept;  // of the calling thread; no system call where the C library knows it
 void let_others_run() noexcept;
+/// Asks for the line at that address to be this CPU's own. Where another wrote it last, that is one journey instead of
+/// two: to look, and to write.
+inline void want_to_write(const void* line) noexcept {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(line)));
+#else
+  __builtin_prefetch(line, 1);
+#endif
+}
 
 // ---- threads ------------------------------------------------------------------------------------------------------
 int start_thread(void* (*body)(void*), void* argument, pthread_t& made) noexcept;

@@ -1,11 +1,19 @@
 // Memory for tasks. A task is made by one thread and let go by another: each thread keeps some of each size, and hands
-// whole chains to the others through a depot.
+// whole crates to the others through a depot. Each task has cache lines of its own, and those that are next to be used
+// are asked for in advance: the other thread wrote them last.
 #include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <mutex>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include <tandem/detail/thread_task.hpp>
+
+#include "os/kernel.hpp"
 
 namespace tandem::detail {
 
@@ -20,16 +28,65 @@ constexpr bool recycled = true;
 
 constexpr std::size_t step = 64;
 constexpr std::size_t classes = 8;
-constexpr unsigned chain_length = 64;
-constexpr std::size_t most_chains = 1024;  // of each size; 64 Ki tasks
+constexpr unsigned crate_size = 64;
+constexpr std::size_t most_crates = 1024;  // of each size; 64 Ki tasks
+constexpr unsigned ahead = 6;              // a line comes from another CPU while so many tasks are made
 
-struct block {
-  block* next;
+// Blocks of one size are cut from slabs, which are known by their address, and go when all of their blocks have gone.
+constexpr std::size_t slab_bytes = 64 * 1024;
+struct alignas(step) slab {
+  std::atomic<std::size_t> blocks;  // cut, or still to be cut
 };
+void give_back(slab* from, std::size_t blocks) noexcept {
+  if (from->blocks.fetch_sub(blocks, std::memory_order_acq_rel) == blocks)
+    ::operator delete (static_cast<void*>(from), std::align_val_t{slab_bytes});
+}
+void give_back(void* block) noexcept {
+  const auto address = reinterpret_cast<std::uintptr_t>(block);
+  give_back(reinterpret_cast<slab*>(address - address % slab_bytes), 1);
+}
+
+/// The slab that a thread cuts just now.
+struct cutting {
+  std::byte* next = nullptr;
+  std::size_t left = 0;
+
+  void* cut(std::size_t bytes) {
+    if (left == 0) {
+      void* const memory = ::operator new (slab_bytes, std::align_val_t{slab_bytes});
+      left = (slab_bytes - sizeof(slab)) / bytes;
+      ::new (memory) slab{left};
+      next = static_cast<std::byte*>(memory) + sizeof(slab);
+    }
+    --left;
+    return std::exchange(next, next + bytes);
+  }
+  void end() noexcept {
+    if (left != 0) give_back(reinterpret_cast<slab*>(next - reinterpret_cast<std::uintptr_t>(next) % slab_bytes), left);
+    *this = {};
+  }
+};
+
+struct crate {
+  unsigned count = 0;
+  std::array<void*, crate_size> blocks;
+
+  crate() = default;
+  crate(const crate&) = delete;
+  crate& operator=(const crate&) = delete;
+  ~crate() {
+    while (count > 0) give_back(blocks[--count]);
+  }
+  void* take() noexcept {
+    if (count > ahead) os::want_to_write(blocks[count - 1 - ahead]);
+    return blocks[--count];
+  }
+};
+using crate_ptr = std::unique_ptr<crate>;
 
 struct depot {
   std::mutex mutex;
-  std::array<std::vector<block*>, classes> chains;
+  std::array<std::vector<crate_ptr>, classes> crates;
 };
 depot& the_depot() {
   static depot* const made = new depot;  // tasks may be let go by the destructors of static objects
@@ -37,9 +94,9 @@ depot& the_depot() {
 }
 
 struct shelf {
-  block* full = nullptr;  // a whole chain, or nothing
-  block* open = nullptr;
-  unsigned count = 0;  // of the open one
+  crate* full = nullptr;
+  crate* open = nullptr;
+  cutting fresh = {};
 };
 struct cache {
   std::array<shelf, classes> shelves;
@@ -47,88 +104,73 @@ struct cache {
 };
 constinit thread_local cache own{};
 
-void release_chain(block* chain) noexcept {
-  while (chain != nullptr) {
-    block* const next = chain->next;
-    ::operator delete(static_cast<void*>(chain));
-    chain = next;
-  }
-}
-
 struct clearing {
   bool armed = false;
   ~clearing() {
     own.state = cache::phase::gone;
     for (shelf& s : own.shelves) {
-      release_chain(s.full);
-      release_chain(s.open);
-      s = {};
+      delete std::exchange(s.full, nullptr);
+      delete std::exchange(s.open, nullptr);
+      s.fresh.end();
     }
   }
 };
 thread_local clearing at_end;
 
-void put_in_depot(block* chain, std::size_t index) noexcept {
+bool may_keep(cache& c) noexcept {
+  if (c.state == cache::phase::unused) {
+    c.state = cache::phase::used;
+    at_end.armed = true;  // its destructor runs from now on
+  }
+  return c.state == cache::phase::used;
+}
+
+void put_in_depot(crate_ptr full, std::size_t index) noexcept {
   depot& d = the_depot();
   try {
     const std::lock_guard lock(d.mutex);
-    if (d.chains[index].size() < most_chains) {
-      d.chains[index].push_back(chain);
-      return;
-    }
-  } catch (const std::bad_alloc&) {
+    if (d.crates[index].size() < most_crates) d.crates[index].push_back(std::move(full));
+  } catch (const std::bad_alloc&) {  // then its blocks go
   }
-  release_chain(chain);
 }
 
-block* take_from_depot(std::size_t index) {
+crate* take_from_depot(std::size_t index) {
   depot& d = the_depot();
   const std::lock_guard lock(d.mutex);
-  if (d.chains[index].empty()) return nullptr;
-  block* const chain = d.chains[index].back();
-  d.chains[index].pop_back();
-  return chain;
+  if (d.crates[index].empty()) return nullptr;
+  crate* const taken = d.crates[index].back().release();
+  d.crates[index].pop_back();
+  return taken;
 }
 
 [[gnu::noinline]] void* allocate_slowly(std::size_t index) {
   cache& c = own;
   shelf& s = c.shelves[index];
-  if (c.state == cache::phase::unused) {
-    c.state = cache::phase::used;
-    at_end.armed = true;  // its destructor runs from now on
-  }
-  if (c.state == cache::phase::used) {
-    s.open = s.full != nullptr ? s.full : take_from_depot(index);
-    s.full = nullptr;
-    if (s.open != nullptr) {
-      s.count = chain_length - 1;
-      block* const taken = s.open;
-      s.open = taken->next;
-      return taken;
+  if (may_keep(c)) {
+    if (s.full == nullptr) s.full = take_from_depot(index);
+    if (s.full != nullptr) {
+      std::swap(s.full, s.open);
+      delete std::exchange(s.full, nullptr);  // the empty one
+      for (unsigned i = 1; i <= ahead; ++i) os::want_to_write(s.open->blocks[s.open->count - 1 - i]);
+      return s.open->take();
     }
   }
-  return ::operator new((index + 1) * step);
+  void* const cut = s.fresh.cut((index + 1) * step);
+  if (c.state == cache::phase::gone) s.fresh.end();
+  return cut;
 }
 
-[[gnu::noinline]] void free_slowly(block* freed, std::size_t index) noexcept {
+[[gnu::noinline]] void free_slowly(void* freed, std::size_t index) noexcept {
   cache& c = own;
   shelf& s = c.shelves[index];
-  if (c.state == cache::phase::unused) {
-    c.state = cache::phase::used;
-    at_end.armed = true;
-  }
-  if (c.state == cache::phase::gone) {
-    ::operator delete(static_cast<void*>(freed));
-    return;
-  }
-  if (s.count == chain_length) {
-    if (s.full != nullptr) put_in_depot(s.full, index);
+  if (!may_keep(c)) return give_back(freed);
+  if (s.open != nullptr && s.open->count == crate_size) {
+    if (s.full != nullptr) put_in_depot(crate_ptr(s.full), index);
     s.full = std::exchange(s.open, nullptr);
-    s.count = 0;
   }
-  freed->next = s.open;
-  s.open = freed;
-  ++s.count;
+  if (s.open == nullptr) s.open = new (std::nothrow) crate;
+  if (s.open == nullptr) return give_back(freed);
+  s.open->blocks[s.open->count++] = freed;
 }
 
 }  // namespace
@@ -136,24 +178,16 @@ block* take_from_depot(std::size_t index) {
 void* allocate_task(std::size_t bytes) {
   const std::size_t index = (bytes - 1) / step;
   if (!recycled || index >= classes) return ::operator new(bytes);
-  shelf& s = own.shelves[index];
-  if (block* const taken = s.open) {
-    s.open = taken->next;
-    --s.count;
-    return taken;
-  }
-  return allocate_slowly(index);
+  crate* const open = own.shelves[index].open;
+  return open != nullptr && open->count > 0 ? open->take() : allocate_slowly(index);
 }
 
 void free_task(void* memory, std::size_t bytes) noexcept {
   const std::size_t index = (bytes - 1) / step;
   if (!recycled || index >= classes) return ::operator delete(memory);
-  auto* const freed = static_cast<block*>(memory);
-  shelf& s = own.shelves[index];
-  if (own.state != cache::phase::used || s.count == chain_length) return free_slowly(freed, index);
-  freed->next = s.open;
-  s.open = freed;
-  ++s.count;
+  crate* const open = own.shelves[index].open;
+  if (open == nullptr || open->count == crate_size) return free_slowly(memory, index);
+  open->blocks[open->count++] = memory;
 }
 
 }  // namespace tandem::detail

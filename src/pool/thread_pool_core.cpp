@@ -189,7 +189,9 @@ void thread_pool_core::wait_for_room(std::unique_lock<short_lock>& lock) {
   lock.unlock();
   for (unsigned turns = sync::spin_turns(); turns > 0 && room_.load(std::memory_order_relaxed) == seen; --turns)
     pause();
-  os::futex_wait(room_, seen);
+  // It is told once there is room for many; where the workers wait for what it has to submit, that may be never.
+  constexpr std::chrono::milliseconds at_most{1};
+  os::futex_wait(room_, seen, clock::now() + at_most);
   lock.lock();
   blocked_.fetch_sub(1, std::memory_order_relaxed);
   if (purgeable_.load(std::memory_order_relaxed) != 0) purge();
@@ -312,11 +314,11 @@ thread_task* thread_pool_core::take_shared(pool_worker& self) {
       count = 1;
     }
     pending_ -= count;
-    room = blocked_.load(std::memory_order_relaxed) != 0;
+    room = blocked_.load(std::memory_order_relaxed) != 0 && pending_ <= max_pending_ - max_pending_ / 4;
     if (room) room_.fetch_add(1, std::memory_order_relaxed);
   }
   if (room) os::futex_wake_all(room_);
-  for (std::size_t i = 1; i < count; ++i) __builtin_prefetch(taken[i], 1);
+  for (std::size_t i = 1; i < count; ++i) os::want_to_write(taken[i]);
   if (count > 1) {
     {
       const std::lock_guard lock(self.ring_lock);
