@@ -82,8 +82,7 @@ class process {
       : process(process_options{}, std::forward<F>(f), std::forward<A>(arguments)...) {}
   template <class F, class... A>
   process(process_options options, F&& f, A&&... arguments)
-      : handle_(start(std::move(options), std::decay_t<F>(std::forward<F>(f)),
-                      std::decay_t<A>(std::forward<A>(arguments))...)) {}
+      : handle_(start(std::move(options), detail::to_read<F>(f), detail::to_read<A>(arguments)...)) {}
   /// The same in a copy of this program as it is now: captures, pointers and references are allowed, and see the copy.
   /// Functions given to pthread_atfork are not run if this is the only thread.
   /// Blocks: until the process exists. Fork: of the caller. Errors: unsafe_fork if other threads run;

@@ -104,8 +104,9 @@ std::size_t available_memory(const std::string& proc_self = "/proc/self", const 
 void* map(int fd, std::size_t offset, std::size_t bytes, void* instead_of = nullptr) noexcept;
 void* map_read_only(int fd, std::size_t bytes) noexcept;  // shared; mprotect cannot make it writable
 void unmap(void*, std::size_t bytes) noexcept;
-/// Whoever is about to touch all of it pays once for each 2 MiB, not for each page, where the system has huge pages.
-void advise_huge(void*, std::size_t bytes) noexcept;
+/// Whoever is about to touch all of it pays less: once for all of its pages, or, of 4 MiB and more, once for each 2 MiB,
+/// where the system has huge pages.
+void prepare_to_fill(void*, std::size_t bytes) noexcept;
 void touch_as_huge(void*, std::size_t bytes) noexcept;  // with transparent huge pages where there are; never fails
 int random_bytes(std::span<std::byte>) noexcept;
 [[gnu::hot]] void keep_from_copies(void*, std::size_t bytes) noexcept;  // a child made by fork() does not have it

@@ -25,6 +25,12 @@
 namespace tandem::os {
 
 namespace {
+
+#if defined(MADV_POPULATE_WRITE)
+constexpr int populate_write = MADV_POPULATE_WRITE;
+#else
+constexpr int populate_write = 23;  // Linux 5.14, glibc 2.35
+#endif
 constexpr int size_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 // RLIMIT_FSIZE holds for memory files too. While this lives, reaching it is an error, and no signal.
@@ -214,20 +220,19 @@ void unmap(void* address, std::size_t bytes) noexcept {
   if (address != nullptr) ::munmap(address, bytes);
 }
 
-void advise_huge(void* address, std::size_t bytes) noexcept {
+void prepare_to_fill(void* address, std::size_t bytes) noexcept {
+  constexpr std::size_t huge = std::size_t{2} << 20;
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = (reinterpret_cast<std::uintptr_t>(address) + page - 1) / page * page;
   const auto end = (reinterpret_cast<std::uintptr_t>(address) + bytes) / page * page;
   // SAFETY: whole pages within what was given; the advice changes nothing of what they hold.
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  if (begin < end)
+    ::madvise(reinterpret_cast<void*>(begin), end - begin, bytes >= 2 * huge ? MADV_HUGEPAGE : populate_write);
 }
 
 void touch_as_huge(void* address, std::size_t bytes) noexcept {
-#if !defined(MADV_POPULATE_WRITE)
-  constexpr int MADV_POPULATE_WRITE = 23;  // Linux 5.14, glibc 2.35
-#endif
   // Whoever allocates through the descriptor gets small pages: the advice is the map's.
-  if (::madvise(address, bytes, MADV_HUGEPAGE) == 0) ::madvise(address, bytes, MADV_POPULATE_WRITE);
+  if (::madvise(address, bytes, MADV_HUGEPAGE) == 0) ::madvise(address, bytes, populate_write);
 }
 
 int random_bytes(std::span<std::byte> bytes) noexcept {

@@ -117,13 +117,17 @@ void future_state::sleep(clock::time_point deadline) {
 
 void future_state::wake_sleepers() noexcept { os::futex_wake_all(word_); }
 
+bool future_state::look_a_while(clock::time_point deadline) {
+  return pools::spin([&] { return ready(); }, deadline);
+}
+
 bool future_state::wait_until(clock::time_point deadline) {
   if (ready()) return true;
   while (help()) {
     if (ready()) return true;
   }
   if (deadline == os::now) return false;
-  if (pools::spin([&] { return ready(); }, deadline)) return true;
+  if (look_a_while(deadline)) return true;
   while (!ready()) {
     if (deadline != os::never && clock::now() >= deadline) return false;
     sleep(deadline);

@@ -85,6 +85,13 @@ void host_worker::wake(region& r) noexcept {
   if (r.bell.exchange(0, std::memory_order_seq_cst) == 1) os::futex_wake(r.bell, 1);
 }
 
+// The next task will be as large, as a rule. The worker had these lines last: they come while the caller prepares it.
+void host_worker::want_to_fill(slot& s, std::size_t bytes) noexcept {
+  constexpr std::size_t line = 64;
+  os::want_to_write(&s.state);
+  for (std::size_t at = 0; at < std::min(bytes, s.in.size()); at += line) os::want_to_write(&s.in[at]);
+}
+
 host_worker::placed host_worker::put(const task_pointer& task) {
   const auto index = static_cast<std::uint32_t>(tail_ % slot_count);
   if (occupied_[index]) return placed::no_room;
@@ -116,14 +123,16 @@ host_worker::placed host_worker::put(const task_pointer& task) {
   task->worker = this;
   task->index = index;
   ++load_;
+  task->cpu.store(&shared().worker_cpu, std::memory_order_release);
   task->place.store(&s.state, std::memory_order_release);
   // Those who sleep at the task itself were there before it had a place.
   const bool watched = task->watched || task->has_sleepers() || !task->call.handles.empty();
-  shared().host_cpu.store(own_cpu(), std::memory_order_relaxed);
+  publish_cpu(shared().host_cpu);
   // Pairs with the worker's load: what was written above is there. Then the bell is looked at; the worker sets that, then
   // looks at the word.
   s.state.exchange(word_of(tail_, step::queued) | (watched ? watched_bit : 0U), std::memory_order_seq_cst);
   ++tail_;
+  want_to_fill(shared().slots[tail_ % slot_count], bytes.size());
   return placed::yes;
 }
 
@@ -194,6 +203,7 @@ task_pointer host_worker::free_slot(std::uint32_t index) noexcept {
   if (task) {
     task->worker = nullptr;
     task->place.store(nullptr, std::memory_order_release);
+    task->cpu.store(nullptr, std::memory_order_release);
   }
   return task;
 }
@@ -218,6 +228,7 @@ task_pointer host_worker::leave(std::uint32_t index) noexcept {
   if (task) {
     task->worker = nullptr;
     task->place.store(nullptr, std::memory_order_release);
+    task->cpu.store(nullptr, std::memory_order_release);
   }
   return task;
 }

@@ -157,6 +157,7 @@ class host_worker final : public detail::unit {
   std::uint64_t first_ticket() const noexcept { return std::max(head_, tail_ > slot_count ? tail_ - slot_count : 0); }
   bool send(const parcel& p, std::span<const int> descriptors = {}) noexcept;
   bool send_handles(const process_task& task, std::uint64_t ticket);
+  static void want_to_fill(slot& s, std::size_t bytes) noexcept;
   std::uint32_t put_far(std::span<const std::byte> bytes);
   task_pointer free_slot(std::uint32_t index) noexcept;
   bool read_parcel();

@@ -57,7 +57,9 @@ void process_pool_core::section::leave() noexcept {
     task->finish();
     task = std::move(next);
   }
-  if (ended != 0 && core_.open_.fetch_sub(ended, std::memory_order_acq_rel) == ended) os::futex_wake_all(core_.open_);
+  if (ended == 0 || core_.open_.fetch_sub(2 * ended, std::memory_order_acq_rel) != 2 * ended + 1) return;
+  core_.open_.fetch_and(~1U, std::memory_order_acq_rel);  // who goes on waiting says so again
+  os::futex_wake_all(core_.open_);
 }
 
 // ---- tasks in slots -----------------------------------------------------------------------------------------------
@@ -308,7 +310,7 @@ bool process_pool_core::submit(const task_pointer& task, bool waits) {
   }
   task->pool = shared_from_this();
   task->number = ++counts_.submitted;
-  open_.fetch_add(1, std::memory_order_relaxed);
+  open_.fetch_add(2, std::memory_order_relaxed);
   has_priorities_ = has_priorities_ || task->request.priority != 0;
   if (has_priorities_) pull_back_below(task->request.priority);
   host_worker* const w = pending_count_ == 0 ? choose(s, *task) : nullptr;
@@ -456,14 +458,14 @@ bool process_pool_core::wait_until(clock::time_point deadline) {
       refill(s);
       one = any_open();
     }
-    const std::uint32_t open = open_.load(std::memory_order_acquire);
-    if (open == 0) return true;
+    std::uint32_t open = open_.load(std::memory_order_acquire);
+    if (open < 2) return true;
     if (one) {
       one->wait_until(deadline);
-    } else {  // others are about to end what is left
-      os::futex_wait(open_, open, deadline);
+    } else if (open_.compare_exchange_strong(open, open | 1U, std::memory_order_acq_rel)) {
+      os::futex_wait(open_, open | 1U, deadline);  // others are about to end what is left
     }
-    if (deadline != os::never && clock::now() >= deadline) return open_.load(std::memory_order_acquire) == 0;
+    if (deadline != os::never && clock::now() >= deadline) return open_.load(std::memory_order_acquire) < 2;
   }
 }
 

@@ -15,6 +15,7 @@
 #include <tandem/process_pool.hpp>
 
 #include "pool/host_worker.hpp"
+#include "pool/waiting.hpp"
 #include "worker/service.hpp"
 
 namespace tandem::pools {
@@ -48,6 +49,10 @@ class process_pool_core final : public std::enable_shared_from_this<process_pool
   // ---- of a task --------------------------------------------------------------------------------------------------
   /// It seems to have ended: makes it so.
   void collect(process_task& task);
+  template <class Ready>
+  bool look_for(Ready ready) const {
+    return pools::look_for(shape_.spin_ns, shape_.yields != 0, ready);
+  }
   void sleep(process_task& task, clock::time_point deadline);
   void watch(process_task& task);
   bool cancel(process_task& task, detail::how h);
@@ -181,7 +186,7 @@ class process_pool_core final : public std::enable_shared_from_this<process_pool
   std::size_t killed_ = 0;
   std::minstd_rand random_;
 
-  std::atomic<std::uint32_t> open_{0};   // tasks that have not ended; a futex
+  std::atomic<std::uint32_t> open_{0};   // twice the tasks that have not ended; odd: somebody waits for their end
   std::atomic<std::uint32_t> space_{0};  // moves when there may be room; a futex
   std::recursive_mutex service_mutex_;
   std::optional<worker::service_hold> hold_;

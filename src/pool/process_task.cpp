@@ -5,6 +5,7 @@
 
 #include "pool/process_pool_core.hpp"
 #include "pool/region.hpp"
+#include "pool/waiting.hpp"
 #include "transfer/exception_codec.hpp"
 
 namespace tandem::detail {
@@ -18,6 +19,13 @@ bool process_task::look() noexcept {
   if (word == nullptr || !pools::has_ended(word->load(std::memory_order_acquire))) return done();
   if (pool->of_this_process()) pool->collect(*this);
   return done();
+}
+
+bool process_task::look_a_while(clock::time_point deadline) {
+  const auto* const worker_cpu = cpu.load(std::memory_order_acquire);
+  if (worker_cpu == nullptr) return future_state::look_a_while(deadline);  // it waits for a place
+  if (worker_cpu->load(std::memory_order_relaxed) == pools::own_cpu()) return ready();
+  return pool->look_for([this] { return ready(); });
 }
 
 void process_task::require_own_pool() const {

@@ -28,7 +28,7 @@ constexpr std::uint32_t turn_shift = 6;
 
 constexpr std::uint32_t slot_count = 64;
 constexpr std::size_t inline_in_bytes = 448;
-constexpr std::size_t inline_out_bytes = 256;
+constexpr std::size_t inline_out_bytes = 240;
 constexpr std::uint32_t most_out_segments = 16;
 
 /// A ticket's word without the flags.
@@ -44,21 +44,22 @@ constexpr bool has_ended(std::uint32_t w) { return step_of(w) == step::value || 
 
 struct alignas(64) slot {
   word state;
-  word stop;                  // 1: a stop is requested
-  std::uint32_t attempt;      // from 1
-  std::uint32_t handles;      // so many descriptors come over the socket
-  std::uint32_t in_segment;   // 0: the call is in `in`; else it is in the segment of that number
-  std::uint32_t out_segment;  // the same of the result
-  std::uint32_t out_handles;
+  word stop;                             // 1: a stop is requested
+  std::uint32_t attempt;                 // from 1
+  std::uint32_t handles;                 // so many descriptors come over the socket
+  std::uint32_t in_segment;              // 0: the call is in `in`; else it is in the segment of that number
   std::uint32_t handle_lot;              // those descriptors, and no others of the same ticket, which were sent in vain
   std::int64_t deadline_ns;              // from the start; 0: none
   std::atomic<std::int64_t> started_ns;  // of steady_clock; written if there is a deadline
   std::uint64_t in_bytes;
-  std::uint64_t out_bytes;
   alignas(64) std::array<std::byte, inline_in_bytes> in;
-  alignas(64) std::array<std::byte, inline_out_bytes> out;
+  // Not in the line of the word, which the program looks at meanwhile.
+  alignas(64) std::uint64_t out_bytes;
+  std::uint32_t out_segment;  // as in_segment
+  std::uint32_t out_handles;
+  std::array<std::byte, inline_out_bytes> out;
 };
-static_assert(sizeof(slot) == 64 + inline_in_bytes + inline_out_bytes);
+static_assert(sizeof(slot) == 64 + inline_in_bytes + 16 + inline_out_bytes);
 
 /// What the worker may write at any time, read once.
 template <class T>

@@ -133,6 +133,13 @@ class task_server final : public detail::block_store {
   std::deque<early_handles> early_;
 };
 
+// The lines of a task come while it is claimed.
+void want_task(slot& s) noexcept {
+  __builtin_prefetch(&s.in[0]);
+  __builtin_prefetch(&s.in[64]);
+  os::want_to_write(&s.out_bytes);
+}
+
 // True if the ticket was dealt with, one way or the other.
 bool task_server::look(slot& s) {
   std::uint32_t w = s.state.load(std::memory_order_seq_cst);
@@ -144,6 +151,7 @@ bool task_server::look(slot& s) {
     case step::queued: break;
     default: return true;
   }
+  want_task(s);
   // Keeps the flags. The program may take it back at the same time: one of us is first.
   if (!s.state.compare_exchange_strong(w, (w & ~step_bits) | static_cast<std::uint32_t>(step::claimed))) return look(s);
   sync::death_point("pool: claimed");
@@ -379,10 +387,11 @@ std::uint32_t task_server::hand_over(segment& s) {
 }
 
 void task_server::publish(slot& s, step how) noexcept {
-  region_.worker_cpu.store(own_cpu(), std::memory_order_relaxed);
+  publish_cpu(region_.worker_cpu);
   sync::death_point("pool: result written");
-  // Pairs with the program's load of the word, after which it reads the result.
-  std::uint32_t w = s.state.load(std::memory_order_relaxed);
+  // Pairs with the program's load of the word, after which it reads the result. As it was claimed, as a rule: to look
+  // first would be one more journey of a line that the program looks at all the time.
+  std::uint32_t w = word_of(ticket_, step::claimed);
   while (!s.state.compare_exchange_weak(w, (w & ~step_bits) | static_cast<std::uint32_t>(how))) {
   }
   if ((w & waited_bit) != 0) os::futex_wake_all(s.state);

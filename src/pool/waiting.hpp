@@ -1,5 +1,6 @@
 #pragma once
 // Waiting a little before sleeping. A wake costs two hundred times what a look across two CPUs costs.
+#include <atomic>
 #include <cstdint>
 
 #include <tandem/deadline.hpp>
@@ -36,6 +37,12 @@ inline std::uint32_t spin_nanoseconds() noexcept {
 /// The number of the CPU from 1, 0 if that is not known. Where the other side was last seen on the same one it cannot run
 /// meanwhile.
 inline std::uint32_t own_cpu() noexcept { return static_cast<std::uint32_t>(os::current_cpu() + 1); }
+
+/// Says where the caller runs. The other side reads the line all the time: it is written only where that changed.
+inline void publish_cpu(std::atomic<std::uint32_t>& cpu) noexcept {
+  const std::uint32_t own = own_cpu();
+  if (cpu.load(std::memory_order_relaxed) != own) cpu.store(own, std::memory_order_relaxed);
+}
 
 /// Looks until `ready()` or for that long; what ready() said last.
 template <class Ready>

@@ -17,7 +17,7 @@ std::string at(std::size_t offset) { return " at byte " + std::to_string(offset)
 }  // namespace
 
 void wire::append_block(writer& w, const void* from, std::size_t size) {
-  if (w.store_ != nullptr && (!w.outside_.empty() || w.bytes_.size() + w.staged_ + size >= large_block))
+  if (w.store_ != nullptr && (!w.outside_.empty() || w.bytes_.size() + w.staged_ + size >= stored_from))
     return append_outside(w, from, size);
   const auto* bytes = static_cast<const std::byte*>(from);
   if (w.bytes_.capacity() < w.bytes_.size() + w.staged_ + size) {
@@ -54,7 +54,7 @@ void wire::append_outside(writer& w, const void* from, std::size_t size) {
   w.outside_size_ += size;
 }
 
-void wire::prepare_block(void* memory, std::size_t size) noexcept { os::advise_huge(memory, size); }
+void wire::prepare_block(void* memory, std::size_t size) noexcept { os::prepare_to_fill(memory, size); }
 
 std::size_t wire::padded_size(std::size_t charge, std::size_t size) noexcept {
   if (charge <= free_budget) return size;
@@ -65,7 +65,7 @@ std::size_t wire::padded_size(std::size_t charge, std::size_t size) noexcept {
 [[gnu::hot]] std::span<const std::byte> wire::finished(writer& w) {
   const std::size_t size = (w.outside_.empty() ? w.bytes_.size() : w.outside_size_) + w.staged_;
   const std::size_t padded = padded_size(w.charge_, size);
-  if (!w.outside_.empty() || (w.store_ != nullptr && padded >= large_block)) {
+  if (!w.outside_.empty() || (w.store_ != nullptr && padded >= stored_from)) {
     append_outside(w, nullptr, padded - size);
     return w.outside_.first(w.outside_size_);
   }

@@ -112,6 +112,8 @@ class TANDEM_EXPORT future_state {
   virtual bool look() noexcept { return done(); }
   /// One step that brings the end nearer, if the caller may take it; false if there is none. Before anybody sleeps.
   virtual bool help() { return false; }
+  /// Looks for as long as a sleep is not worth its price; whether it has ended.
+  virtual bool look_a_while(clock::time_point deadline);
   /// Sleeps until it may have ended, or until the deadline. Returning early is harmless. One that sleeps elsewhere than on
   /// the word calls announce_sleep() first, and overrides wake_sleepers().
   virtual void sleep(clock::time_point deadline);

@@ -67,14 +67,12 @@ message encode_task(const F& f, const A&... arguments) {
 
 template <class R, class F, class... A>
 future<R> submit_call(process_engine& engine, task_options&& options, F&& f, A&&... arguments) {
-  return future_access::make<R>(engine.submit(
-      std::move(options),
-      encode_task<R>(std::decay_t<F>(std::forward<F>(f)), std::decay_t<A>(std::forward<A>(arguments))...)));
+  return future_access::make<R>(
+      engine.submit(std::move(options), encode_task<R>(to_read<F>(f), to_read<A>(arguments)...)));
 }
 template <class R, class F, class... A>
 std::optional<future<R>> try_submit_call(process_engine& engine, task_options&& options, F&& f, A&&... arguments) {
-  auto state = engine.try_submit(std::move(options), encode_task<R>(std::decay_t<F>(std::forward<F>(f)),
-                                                                    std::decay_t<A>(std::forward<A>(arguments))...));
+  auto state = engine.try_submit(std::move(options), encode_task<R>(to_read<F>(f), to_read<A>(arguments)...));
   return state ? std::optional(future_access::make<R>(std::move(state))) : std::nullopt;
 }
 

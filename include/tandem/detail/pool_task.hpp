@@ -34,6 +34,7 @@ class TANDEM_EXPORT process_task final : public future_state {
 
   // ---- the hooks: any thread --------------------------------------------------------------------------------------
   bool look() noexcept override;
+  bool look_a_while(clock::time_point deadline) override;
   void sleep(clock::time_point deadline) override;
   void arrange_telling() override;
   bool stop(how) override;
@@ -52,6 +53,8 @@ class TANDEM_EXPORT process_task final : public future_state {
   std::uint32_t index = 0;               // of its slot there
   /// The word of that slot, for a look without the lock; the memory stays for as long as the pool.
   std::atomic<std::atomic<std::uint32_t>*> place{nullptr};
+  /// Beside it, where that worker was last seen.
+  std::atomic<std::atomic<std::uint32_t>*> cpu{nullptr};
   unsigned attempt = 1;
   unsigned killed = 0;   // so many workers
   bool watched = false;  // the service thread is to learn of its end

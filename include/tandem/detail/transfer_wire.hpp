@@ -125,7 +125,8 @@ struct wire {
   static void will_fill(void* memory, std::size_t size) noexcept {
     if (size >= large_block) prepare_block(memory, size);
   }
-  static constexpr std::size_t large_block = std::size_t{4} << 20;
+  static constexpr std::size_t large_block = std::size_t{256} << 10;
+  static constexpr std::size_t stored_from = std::size_t{64} << 10;
   /// From so many bytes on, what is written goes there; before anything was written.
   template <class Writer>
   static void store_large_in(Writer& w, block_store& store) noexcept {
