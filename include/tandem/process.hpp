@@ -73,8 +73,8 @@ class process {
   /// if it cannot be entered; std::invalid_argument for a name or a variable that cannot be, or a null function;
   /// std::length_error if the arguments nest too deeply; tandem::error if the function has no name by which the process
   /// would find it (docs/functions.md), or the fork server died three times meanwhile; what copying or encoding throws.
-  /// Cost: one fork of a small process, two system calls here; arguments over 4 KiB travel in shared memory; spawn: an
-  /// execve and what main does before init().
+  /// Cost: one fork of a small process, two system calls here; lvalues are encoded where they are, without a copy;
+  /// arguments over 4 KiB travel in shared memory; spawn: an execve and what main does before init().
   /// Needs: Linux 5.4.
   template <class F, class... A>
   requires(!std::same_as<std::decay_t<F>, process> && !unit_options<std::decay_t<F>>) explicit process(F&& f,

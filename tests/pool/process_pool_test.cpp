@@ -21,6 +21,24 @@
 
 #include "support/fixture.hpp"
 
+/// Counts how often it is copied.
+struct counted {
+  explicit counted(int n) : number(n) {}
+  counted(const counted& other) : number(other.number) { ++copies; }
+  counted& operator=(const counted&) = delete;
+  int number;
+  static inline int copies = 0;
+};
+template <>
+struct tandem::transfer<counted> {
+  static void write(writer& w, const counted& c) { w(c.number); }
+  static counted read(reader& r) {
+    int number = 0;
+    r(number);
+    return counted(number);
+  }
+};
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -30,6 +48,8 @@ using tandem::process_pool;
 class process_pools : public tandem::test::checked {};
 
 int square(int n) { return n * n; }
+int value_of(const counted& c) { return c.number; }
+int pointed_to(const std::unique_ptr<int>& number) { return *number; }
 pid_t own_pid() { return ::getpid(); }
 void nothing() {}
 std::string twice(const std::string& text) { return text + text; }
@@ -188,6 +208,17 @@ TEST_F(process_pools, refuse_when_closed) {
   EXPECT_THROW(static_cast<void>(pool.submit(square, 2)), tandem::closed);
   EXPECT_THROW(static_cast<void>(pool.try_submit(square, 2)), tandem::closed);
   EXPECT_EQ(f.get(), 4);
+}
+
+TEST_F(process_pools, read_an_argument_where_it_is) {
+  process_pool pool(1);
+  const counted number(7);
+  const int before = counted::copies;
+  EXPECT_EQ(pool.submit(value_of, number).get(), 7);
+  EXPECT_EQ(counted::copies, before);
+  auto moved = std::make_unique<int>(8);
+  EXPECT_EQ(pool.submit(pointed_to, std::move(moved)).get(), 8);
+  EXPECT_EQ(moved, nullptr);  // NOLINT: it was taken, as by a call
 }
 
 TEST_F(process_pools, take_no_more_than_may_wait) {

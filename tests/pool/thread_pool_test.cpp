@@ -197,6 +197,23 @@ TEST_F(thread_pool, submit_waits_while_too_many_are_pending) {
   EXPECT_TRUE(submitted);
 }
 
+TEST_F(thread_pool, a_submitter_goes_on_once_there_is_room_for_one) {
+  tandem::thread_pool pool({.workers = 4, .max_pending = 8});
+  gate first(pool), second(pool), third(pool), fourth(pool);
+  std::atomic<bool> submitted{false};
+  pool.submit([&] {
+    while (!submitted) std::this_thread::yield();  // takes the only worker
+  });
+  for (int i = 0; i < 7; ++i) pool.submit([] {});
+  EXPECT_FALSE(pool.try_submit([] {}).has_value());
+  std::thread other([&] {
+    pool.submit([] {});
+    submitted = true;
+  });
+  first.open();
+  other.join();
+}
+
 TEST_F(thread_pool, cancelling_makes_room) {
   tandem::thread_pool pool({.workers = 1, .max_pending = 2});
   gate busy(pool);

@@ -38,9 +38,9 @@ requires(!takes_token<F, A...> && std::is_invocable_v<F, A...>) struct call<F, A
 /// What is encoded for another process, from a forwarded argument. What may be moved from, an array or a function is
 /// decayed; all else stays where it is: it is only read.
 template <class A>
-using read_as =
-    std::conditional_t<std::is_lvalue_reference_v<A> && std::is_same_v<std::remove_cvref_t<A>, std::decay_t<A>>,
-                       const std::decay_t<A>&, std::decay_t<A>>;
+using read_as = std::conditional_t<std::is_lvalue_reference_v<A> &&
+                                       std::is_same_v<std::remove_const_t<std::remove_reference_t<A>>, std::decay_t<A>>,
+                                   const std::decay_t<A>&, std::decay_t<A>>;
 template <class A>
 read_as<A> to_read(std::remove_reference_t<A>& argument) {
   static_assert(std::is_constructible_v<std::decay_t<A>, A>,
