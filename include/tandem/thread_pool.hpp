@@ -17,6 +17,7 @@ struct thread_pool_options {
 /// destructor closes, waits for all tasks and joins: a thread can only be asked, so that can take for ever.
 /// A task begins after those that were submitted before it, unless a priority says otherwise; tasks of one key run in
 /// order, one after the other. Workers that have nothing to do sleep.
+/// A task that calls pthread_exit() ends the program, as one that calls exit().
 /// Threads: members at once; destruction by one thread, and not by a worker. Fork: in a child made by fork() the threads
 /// do not exist; its destructor there does nothing.
 class thread_pool : public detail::pool_members<thread_pool> {
