@@ -138,8 +138,9 @@ TEST_F(futures, a_cancelled_coroutine_cancels_what_it_waits_for) {
   std::atomic<int> reached{0};
   auto h = hold();
   auto both = wait_for_two(pool, std::move(h.result), reached);
-  EXPECT_TRUE(
-      both.cancel());  // the first runs, and cannot be stopped: what it gives stands, and the second is cancelled
+  while (pool.stats().running == 0) std::this_thread::yield();
+  // The first runs, and cannot be stopped: what it gives stands, and the second is cancelled.
+  EXPECT_TRUE(both.cancel());
   h.give(5);
   try {
     EXPECT_EQ(both.get(), 12);
@@ -156,7 +157,8 @@ TEST_F(futures, a_cancelled_coroutine_cancels_what_it_waits_for) {
   }
 
   auto never = hold();
-  auto waits = pass_on(std::move(never.result), *std::make_unique<int>());
+  int got = 0;
+  auto waits = pass_on(std::move(never.result), got);
   never.give(1);
   waits.wait();
   EXPECT_FALSE(waits.cancel());
