@@ -73,7 +73,8 @@ class process {
   /// if it cannot be entered; std::invalid_argument for a name or a variable that cannot be, or a null function;
   /// std::length_error if the arguments nest too deeply; tandem::error if the function has no name by which the process
   /// would find it (docs/functions.md), or the fork server died three times meanwhile; what copying or encoding throws.
-  /// Cost: one fork of a small process, two system calls here; lvalues are encoded where they are, without a copy;
+  /// Cost: one fork of a small process, two system calls here; lvalues of the language's and the standard library's types
+  /// are encoded where they are, without a copy;
   /// arguments over 4 KiB travel in shared memory; spawn: an execve and what main does before init().
   /// Needs: Linux 5.4.
   template <class F, class... A>
@@ -82,7 +83,7 @@ class process {
       : process(process_options{}, std::forward<F>(f), std::forward<A>(arguments)...) {}
   template <class F, class... A>
   process(process_options options, F&& f, A&&... arguments)
-      : handle_(start(std::move(options), detail::to_read<F>(f), detail::to_read<A>(arguments)...)) {}
+      : handle_(start(std::move(options), detail::to_encode<F>(f), detail::to_encode<A>(arguments)...)) {}
   /// The same in a copy of this program as it is now: captures, pointers and references are allowed, and see the copy.
   /// Functions given to pthread_atfork are not run if this is the only thread.
   /// Blocks: until the process exists. Fork: of the caller. Errors: unsafe_fork if other threads run;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -140,9 +141,17 @@ pid_t fork_into_namespace() noexcept {
 
 pid_t fork_with_threads(file_descriptor& pidfd) noexcept {
   if (const int e = injected()) return -e;
+  // Where SIGCHLD is ignored, the kernel forgets a child as soon as it ends: this one waits until it is held.
+  std::array<file_descriptor, 2> held;
+  if (const int failed = pipe_pair(held); failed < 0) return failed;
+  std::array<std::byte, 1> word{};
   const pid_t pid = ::fork();
   if (pid < 0) return -errno;
-  if (pid == 0) return 0;
+  if (pid == 0) {
+    held[1] = {};
+    read_some(held[0].get(), word);  // or the end, if the parent has died
+    return 0;
+  }
   const int fd = pidfd_of(pid);
   if (fd < 0) {
     kill_now(pid, SIGKILL);
@@ -150,6 +159,7 @@ pid_t fork_with_threads(file_descriptor& pidfd) noexcept {
     return fd;
   }
   pidfd = file_descriptor(fd);
+  write_some(held[1].get(), word);
   return pid;
 }
 

@@ -35,19 +35,6 @@ requires(!takes_token<F, A...> && std::is_invocable_v<F, A...>) struct call<F, A
   using type = std::invoke_result_t<F, A...>;
 };
 
-/// What is encoded for another process, from a forwarded argument. What may be moved from, an array or a function is
-/// decayed; all else stays where it is: it is only read.
-template <class A>
-using read_as = std::conditional_t<std::is_lvalue_reference_v<A> &&
-                                       std::is_same_v<std::remove_const_t<std::remove_reference_t<A>>, std::decay_t<A>>,
-                                   const std::decay_t<A>&, std::decay_t<A>>;
-template <class A>
-read_as<A> to_read(std::remove_reference_t<A>& argument) {
-  static_assert(std::is_constructible_v<std::decay_t<A>, A>,
-                "tandem: an argument is passed by value, and this one cannot be copied: std::move() it");
-  return static_cast<read_as<A>>(static_cast<A&&>(argument));
-}
-
 /// The type that F gives when it is called with A...; none if it cannot be.
 template <class F, class... A>
 using result = typename call<std::decay_t<F>, std::decay_t<A>...>::type;

@@ -68,11 +68,11 @@ message encode_task(const F& f, const A&... arguments) {
 template <class R, class F, class... A>
 future<R> submit_call(process_engine& engine, task_options&& options, F&& f, A&&... arguments) {
   return future_access::make<R>(
-      engine.submit(std::move(options), encode_task<R>(to_read<F>(f), to_read<A>(arguments)...)));
+      engine.submit(std::move(options), encode_task<R>(to_encode<F>(f), to_encode<A>(arguments)...)));
 }
 template <class R, class F, class... A>
 std::optional<future<R>> try_submit_call(process_engine& engine, task_options&& options, F&& f, A&&... arguments) {
-  auto state = engine.try_submit(std::move(options), encode_task<R>(to_read<F>(f), to_read<A>(arguments)...));
+  auto state = engine.try_submit(std::move(options), encode_task<R>(to_encode<F>(f), to_encode<A>(arguments)...));
   return state ? std::optional(future_access::make<R>(std::move(state))) : std::nullopt;
 }
 

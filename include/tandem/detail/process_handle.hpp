@@ -112,6 +112,37 @@ template <class R, class F, class... A>
 inline constexpr bool crosses_as_call = transferable_callable<F> && (transferable<carried_t<A>> && ...) &&
                                         (std::is_void_v<R> || transferable<R>);
 
+/// True if copying a T runs no code of the user's: nobody can tell whether it is copied.
+template <class T, class... Outer>
+consteval bool copied_unseen();
+template <class... Outer, class... Inside>
+consteval bool all_copied_unseen(types<Inside...>) {
+  return (copied_unseen<Inside, Outer...>() && ...);
+}
+template <class T, class... Outer>
+consteval bool copied_unseen() {
+  if constexpr (std::is_trivially_copyable_v<T> || (std::is_same_v<T, Outer> || ...)) {
+    return true;
+  } else if constexpr (kind_of<T> == kind::refused || kind_of<T> == kind::hook || kind_of<T> == kind::unique_ptr) {
+    return false;
+  } else {
+    return all_copied_unseen<T, Outer...>(inside_of<T>{});
+  }
+}
+
+/// What is encoded, of an argument that was forwarded as A: decayed, and a copy if that can be told, or it is moved from.
+template <class A>
+using encoded_as =
+    std::conditional_t<std::is_lvalue_reference_v<A> && copied_unseen<std::remove_cvref_t<A>>() &&
+                           std::is_same_v<std::remove_const_t<std::remove_reference_t<A>>, std::decay_t<A>>,
+                       const std::decay_t<A>&, std::decay_t<A>>;
+template <class A>
+encoded_as<A> to_encode(std::remove_reference_t<A>& argument) {
+  static_assert(std::is_constructible_v<std::decay_t<A>, A>,
+                "tandem: an argument is passed by value, and this one cannot be copied: std::move() it");
+  return static_cast<encoded_as<A>>(static_cast<A&&>(argument));
+}
+
 template <class R, class F, class... A>
 message make_call(const F& f, const A&... arguments) {
   writer out;
