@@ -61,7 +61,7 @@ class coroutine_state final : public value_state<T> {
     task.retain();
     state_ptr<future_state> held(&task);
     std::unique_lock lock(lock_);
-    awaited_ = held;
+    std::swap(awaited_, held);  // the one before goes outside of the lock
     const std::optional<how> asked = asked_;
     lock.unlock();
     if (asked) task.cancel(*asked);

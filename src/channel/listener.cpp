@@ -39,7 +39,10 @@ void drain(const file_descriptor& counter) {
 /// Of clients that have shaken hands, and of failures, so many wait for an accept().
 constexpr std::size_t most_untaken = 256;
 
-std::string place_of(const channel::address& a) { return a.is_unix ? a.name : a.port; }
+std::string place_of(const channel::address& a) {
+  if (!a.is_unix) return a.port;
+  return a.is_path() ? std::filesystem::absolute(a.name).lexically_normal().string() : a.name;
+}
 
 }  // namespace
 
@@ -282,6 +285,7 @@ void listener_core::step() {
 // A client that cannot be taken in, for want of a descriptor or memory, stays in the backlog; those that are in go on.
 void listener_core::take_clients() {
   constexpr int most_at_once = 64;
+  shortage_ = nullptr;
   for (int i = 0; i < most_at_once && done_.size() < most_untaken; ++i) {
     const int fd = os::accept_now(socket_.get());
     if (fd == -EAGAIN) return;

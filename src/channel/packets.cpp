@@ -337,7 +337,10 @@ arrival packets::deliver(packet& p, sink& into, clock::time_point deadline) {
   }
   m.handles =
       boxed ? unbox(p.descriptors.front(), m.head.handles, into.takes_handles()) : std::exchange(p.descriptors, {});
-  if (streamed) return finish(std::move(m), into, deadline, false);
+  if (streamed) {
+    p.memory.touched(p.bytes);
+    return finish(std::move(m), into, deadline, false);
+  }
 
   const std::span<std::byte> direct = into.direct();
   if (p.bytes <= into.limit()) {

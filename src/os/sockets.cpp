@@ -242,7 +242,7 @@ void discard_packets(file_descriptor socket) noexcept {
   for (bool more = true; more;) {
     message got = receive_now(socket.get(), byte);
     discard(got.descriptors);
-    more = got.told_sender;
+    more = got.told_sender || got.size == -ECONNRESET;  // which is told once; what it sent follows
   }
   discard(std::span(&socket, 1));
 }

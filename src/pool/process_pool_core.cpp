@@ -57,8 +57,9 @@ void process_pool_core::section::leave() noexcept {
     task->finish();
     task = std::move(next);
   }
-  if (ended == 0 || core_.open_.fetch_sub(2 * ended, std::memory_order_acq_rel) != 2 * ended + 1) return;
-  core_.open_.fetch_and(~1U, std::memory_order_acq_rel);  // who goes on waiting says so again
+  if (ended == 0 || core_.open_.fetch_sub(2 * ended, std::memory_order_acq_rel) % 2 == 0) return;
+  // Who goes on waiting says so again: for what was submitted meanwhile it waits in another way.
+  core_.open_.fetch_and(~1U, std::memory_order_acq_rel);
   os::futex_wake_all(core_.open_);
 }
 

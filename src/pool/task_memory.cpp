@@ -2,9 +2,9 @@
 // whole crates to the others through a depot. Each task has cache lines of its own, and those that are next to be used
 // are asked for in advance: the other thread wrote them last.
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -32,55 +32,35 @@ constexpr unsigned crate_size = 64;
 constexpr std::size_t most_crates = 1024;  // of each size; 64 Ki tasks
 constexpr unsigned ahead = 6;              // a line comes from another CPU while so many tasks are made
 
-// Blocks of one size are cut from slabs, which are known by their address, and go when all of their blocks have gone.
-constexpr std::size_t slab_bytes = 64 * 1024;
-struct alignas(step) slab {
-  std::atomic<std::size_t> blocks;  // cut, or still to be cut
-};
-void give_back(slab* from, std::size_t blocks) noexcept {
-  if (from->blocks.fetch_sub(blocks, std::memory_order_acq_rel) == blocks)
-    ::operator delete (static_cast<void*>(from), std::align_val_t{slab_bytes});
+// The true address is kept behind the block. (Aligned operator new takes several times as long where much is held.)
+void* allocate(std::size_t bytes) {
+  constexpr std::size_t shift = step - __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+  auto* const all = static_cast<std::byte*>(::operator new(bytes + shift + sizeof(void*)));
+  std::byte* const block = all + (step - reinterpret_cast<std::uintptr_t>(all) % step) % step;
+  std::memcpy(block + bytes, &all, sizeof all);
+  return block;
 }
-void give_back(void* block) noexcept {
-  const auto address = reinterpret_cast<std::uintptr_t>(block);
-  give_back(reinterpret_cast<slab*>(address - address % slab_bytes), 1);
+void give_back(void* block, std::size_t bytes) noexcept {
+  void* all = nullptr;
+  std::memcpy(&all, static_cast<std::byte*>(block) + bytes, sizeof all);
+  ::operator delete(all);
 }
-
-/// The slab that a thread cuts just now.
-struct cutting {
-  std::byte* next = nullptr;
-  std::size_t left = 0;
-
-  void* cut(std::size_t bytes) {
-    if (left == 0) {
-      void* const memory = ::operator new (slab_bytes, std::align_val_t{slab_bytes});
-      left = (slab_bytes - sizeof(slab)) / bytes;
-      ::new (memory) slab{left};
-      next = static_cast<std::byte*>(memory) + sizeof(slab);
-    }
-    --left;
-    return std::exchange(next, next + bytes);
-  }
-  void end() noexcept {
-    if (left != 0) give_back(reinterpret_cast<slab*>(next - reinterpret_cast<std::uintptr_t>(next) % slab_bytes), left);
-    *this = {};
-  }
-};
 
 struct crate {
-  unsigned count = 0;
-  std::array<void*, crate_size> blocks;
-
-  crate() = default;
+  explicit crate(std::size_t bytes) noexcept : block_bytes(bytes) {}
   crate(const crate&) = delete;
   crate& operator=(const crate&) = delete;
   ~crate() {
-    while (count > 0) give_back(blocks[--count]);
+    while (count > 0) give_back(blocks[--count], block_bytes);
   }
   void* take() noexcept {
     if (count > ahead) os::want_to_write(blocks[count - 1 - ahead]);
     return blocks[--count];
   }
+
+  std::size_t block_bytes;
+  unsigned count = 0;
+  std::array<void*, crate_size> blocks;
 };
 using crate_ptr = std::unique_ptr<crate>;
 
@@ -96,7 +76,6 @@ depot& the_depot() {
 struct shelf {
   crate* full = nullptr;
   crate* open = nullptr;
-  cutting fresh = {};
 };
 struct cache {
   std::array<shelf, classes> shelves;
@@ -111,7 +90,6 @@ struct clearing {
     for (shelf& s : own.shelves) {
       delete std::exchange(s.full, nullptr);
       delete std::exchange(s.open, nullptr);
-      s.fresh.end();
     }
   }
 };
@@ -155,21 +133,20 @@ crate* take_from_depot(std::size_t index) {
       return s.open->take();
     }
   }
-  void* const cut = s.fresh.cut((index + 1) * step);
-  if (c.state == cache::phase::gone) s.fresh.end();
-  return cut;
+  return allocate((index + 1) * step);
 }
 
 [[gnu::noinline]] void free_slowly(void* freed, std::size_t index) noexcept {
   cache& c = own;
   shelf& s = c.shelves[index];
-  if (!may_keep(c)) return give_back(freed);
+  const std::size_t bytes = (index + 1) * step;
+  if (!may_keep(c)) return give_back(freed, bytes);
   if (s.open != nullptr && s.open->count == crate_size) {
     if (s.full != nullptr) put_in_depot(crate_ptr(s.full), index);
     s.full = std::exchange(s.open, nullptr);
   }
-  if (s.open == nullptr) s.open = new (std::nothrow) crate;
-  if (s.open == nullptr) return give_back(freed);
+  if (s.open == nullptr) s.open = new (std::nothrow) crate(bytes);
+  if (s.open == nullptr) return give_back(freed, bytes);
   s.open->blocks[s.open->count++] = freed;
 }
 

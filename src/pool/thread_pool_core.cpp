@@ -123,9 +123,9 @@ bool thread_pool_core::put(thread_task& task, bool wait) {
     std::unique_lock lock(lock_);
     refuse_if_ended();
     if (pending_ >= max_pending_ && purgeable_.load(std::memory_order_relaxed) != 0) purge();
-    while (pending_ >= max_pending_) {
+    for (unsigned looks = 0; pending_ >= max_pending_; ++looks) {
       if (!wait) return false;
-      wait_for_room(lock);
+      wait_for_room(lock, looks);
       refuse_if_ended();
     }
     enqueue(task);
@@ -183,14 +183,17 @@ void thread_pool_core::enqueue(thread_task& task) {
   ++pending_;
 }
 
-void thread_pool_core::wait_for_room(std::unique_lock<short_lock>& lock) {
+void thread_pool_core::wait_for_room(std::unique_lock<short_lock>& lock, unsigned looks) {
   blocked_.fetch_add(1, std::memory_order_relaxed);
   const std::uint32_t seen = room_.load(std::memory_order_relaxed);  // moved only after the lock was held
   lock.unlock();
-  for (unsigned turns = sync::spin_turns(); turns > 0 && room_.load(std::memory_order_relaxed) == seen; --turns)
+  for (unsigned turns = looks == 0 ? sync::spin_turns() : 0; turns > 0; --turns) {
+    if (room_.load(std::memory_order_relaxed) != seen) break;
     pause();
-  // It is told once there is room for many; where the workers wait for what it has to submit, that may be never.
-  constexpr std::chrono::milliseconds at_most{1};
+  }
+  // It is told once there is room for many; where the workers wait for what it has to submit, that may be never. It looks
+  // less and less often.
+  const std::chrono::milliseconds at_most(1U << std::min(looks, 6U));
   os::futex_wait(room_, seen, clock::now() + at_most);
   lock.lock();
   blocked_.fetch_sub(1, std::memory_order_relaxed);

@@ -114,7 +114,7 @@ class thread_pool_core {
   void run_in_caller(thread_task&);
   void refuse_if_ended() const;  // under the lock
   void enqueue(thread_task&);    // under the lock
-  void wait_for_room(std::unique_lock<short_lock>&);
+  void wait_for_room(std::unique_lock<short_lock>&, unsigned looks);
   void purge() noexcept;  // under the lock
   bool run_next(pool_worker&);
   thread_task* next(pool_worker&);

@@ -25,7 +25,8 @@ void wire::append_block(writer& w, const void* from, std::size_t size) {
     const std::size_t twice = 2 * w.bytes_.capacity();
     const std::size_t needed = w.bytes_.size() + w.staged_ + size;
     w.bytes_.reserve(needed > twice ? needed : twice);
-    will_fill(w.bytes_.data(), w.bytes_.capacity());
+    // What is not written yet costs nothing, and, in huge pages, little.
+    will_fill(w.bytes_.data(), w.bytes_.capacity() >= huge_block ? w.bytes_.capacity() : needed);
   }
   w.bytes_.insert(w.bytes_.end(), w.stage_, w.stage_ + w.staged_);
   w.staged_ = 0;

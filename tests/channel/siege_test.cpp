@@ -396,10 +396,13 @@ TEST_F(siege, handles_for_a_type_that_has_none_cost_no_descriptors_and_no_wait) 
   lingering last;
   std::array<int, 2> box{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, box.data()), 0);
-  const raw_peer ours(box[0]);
-  std::vector<int> many(250, ours.fd());
-  for (int i = 0; i < 4; ++i) send_along(ours, std::vector<std::byte>(1), many);
-  send_along(ours, std::vector<std::byte>(1), std::array{last.give()});
+  {
+    const raw_peer ours(box[0]);
+    std::vector<int> many(250, ours.fd());
+    for (int i = 0; i < 4; ++i) send_along(ours, std::vector<std::byte>(1), many);
+    send_along(ours, std::vector<std::byte>(1), std::array{last.give()});
+    ASSERT_EQ(::send(box[1], "y", 1, MSG_NOSIGNAL), 1);  // unread where it closes: an error comes before the rest
+  }
   send_along(peer, message(1001, tandem::channel::handles_apart), std::array{box[1]});
   rlimit before{};
   ::getrlimit(RLIMIT_NOFILE, &before);

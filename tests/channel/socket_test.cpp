@@ -403,8 +403,12 @@ TEST_F(socket_test, a_file_goes_also_where_the_program_has_gone_elsewhere) {
   fs::create_directory(folder);
   fs::current_path(folder);
   {
-    listener l("unix:socket");
+    listener l("unix:socket", {.key = "k"});
     EXPECT_TRUE(fs::exists(folder / "socket"));
+    // One of its own program is known under each of its names, and need not accept meanwhile.
+    const auto client = connect<int>("unix:" + (folder / "." / "socket").string(), {.key = "k"});
+    client.send(1);
+    EXPECT_EQ(l.accept<int>().receive(), 1);
     fs::current_path(before);
   }
   EXPECT_FALSE(fs::exists(folder / "socket"));

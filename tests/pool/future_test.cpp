@@ -164,6 +164,40 @@ TEST_F(futures, a_cancelled_coroutine_cancels_what_it_waits_for) {
   EXPECT_FALSE(waits.cancel());
 }
 
+// What a coroutine has waited for goes when it waits for the next, and may ask for anything.
+struct canceller {
+  explicit canceller(tandem::future<int>*& f) : of(&f) {}
+  canceller(canceller&& other) noexcept : of(std::exchange(other.of, nullptr)) {}
+  ~canceller() {
+    if (of != nullptr) (*of)->cancel();
+  }
+  tandem::future<int>** of;
+};
+tandem::future<int> wait_after_a_failure(tandem::thread_pool& pool, std::future<void> go, tandem::future<int>*& own) {
+  auto first = pool.submit([&go]() -> int {
+                     go.wait();
+                     throw std::domain_error("no");
+                   })
+                   .then([c = canceller(own)](int n) { return n; });
+  try {
+    co_await std::move(first);
+  } catch (const std::domain_error&) {
+  }
+  co_return co_await pool.submit(wait_for_a_stop);
+}
+
+TEST_F(futures, a_coroutine_may_be_cancelled_by_what_it_lets_go) {
+  std::promise<void> go;
+  tandem::future<int>* own = nullptr;
+  auto f = wait_after_a_failure(pool, go.get_future(), own);
+  own = &f;
+  go.set_value();
+  try {
+    EXPECT_EQ(f.get(), 7);
+  } catch (const tandem::cancelled&) {
+  }
+}
+
 TEST_F(futures, wait_for_all) {
   std::vector<tandem::future<int>> all;
   for (int i = 0; i < 10; ++i) all.push_back(pool.submit(square, i));

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <fstream>
 #include <numeric>
 #include <set>
 #include <thread>
@@ -11,6 +12,22 @@
 #include <tandem/shared.hpp>
 
 #include "support/fixture.hpp"
+
+/// The program decodes it once it may.
+struct held_error : std::exception {
+  static inline std::atomic<bool> is_read{false}, may_go_on{false};
+};
+template <>
+struct tandem::transfer<held_error> {
+  static void write(writer& w, const held_error&) { w(1); }
+  static held_error read(reader& r) {
+    int one = 0;
+    r(one);
+    held_error::is_read = true;
+    while (!held_error::may_go_on) std::this_thread::yield();
+    return {};
+  }
+};
 
 namespace {
 
@@ -333,6 +350,29 @@ TEST_F(process_pool_deaths, lose_nothing_and_do_nothing_twice) {
   chaos.join();
   EXPECT_EQ(total, long{tasks} * (tasks - 1) / 2);
   EXPECT_EQ(pool.stats().done, static_cast<std::size_t>(tasks));
+}
+
+// The last task is being ended by another thread, and one more is submitted that nobody holds.
+TEST_F(process_pool_deaths, are_waited_for_while_others_submit) {
+  tandem::register_exception<held_error>();
+  process_pool pool(1);
+  auto failing = pool.submit([]() -> int { throw held_error(); });
+  std::jthread getter([&] { EXPECT_THROW(failing.get(), held_error); });
+  while (!held_error::is_read) std::this_thread::yield();
+  std::atomic<pid_t> tid{0};
+  std::jthread waiter([&] {
+    tid = ::gettid();
+    pool.wait();
+  });
+  const auto sleeps = [&] {
+    std::ifstream stat("/proc/self/task/" + std::to_string(tid) + "/stat");
+    std::string number, name, state;
+    stat >> number >> name >> state;
+    return state == "S";
+  };
+  EXPECT_TRUE(tandem::test::eventually([&] { return tid != 0 && sleeps(); }));
+  static_cast<void>(pool.submit(square, 2));
+  held_error::may_go_on = true;
 }
 
 }  // namespace

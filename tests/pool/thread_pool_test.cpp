@@ -214,6 +214,30 @@ TEST_F(thread_pool, a_submitter_goes_on_once_there_is_room_for_one) {
   other.join();
 }
 
+template <std::size_t Alignment, std::size_t Bytes>
+struct alignas(Alignment) aligned_bytes {
+  std::array<char, Bytes> bytes{};
+};
+template <std::size_t Alignment, std::size_t Bytes>
+bool are_aligned(tandem::thread_pool& pool) {
+  const aligned_bytes<Alignment, Bytes> sample;
+  const auto is_aligned = [sample] {
+    const auto* at = &sample;
+    asm volatile("" : "+r"(at));  // what the compiler takes for granted
+    return reinterpret_cast<std::uintptr_t>(at) % Alignment == 0;
+  };
+  std::vector<tandem::future<bool>> all;
+  for (int i = 0; i < 50; ++i) all.push_back(pool.submit(is_aligned));
+  return std::all_of(all.begin(), all.end(), [](auto& f) { return f.get(); });
+}
+
+TEST_F(thread_pool, tasks_lie_as_what_they_hold_asks) {
+  tandem::thread_pool pool(1);
+  EXPECT_TRUE((are_aligned<32, 64>(pool)));
+  EXPECT_TRUE((are_aligned<64, 640>(pool)));
+  EXPECT_TRUE((are_aligned<128, 128>(pool)));
+}
+
 TEST_F(thread_pool, cancelling_makes_room) {
   tandem::thread_pool pool({.workers = 1, .max_pending = 2});
   gate busy(pool);

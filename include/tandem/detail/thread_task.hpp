@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -63,6 +64,11 @@ class thread_call_task final : public value_state<R, thread_task> {
 
   static void* operator new(std::size_t bytes) { return allocate_task(bytes); }
   static void operator delete(void* memory, std::size_t bytes) noexcept { free_task(memory, bytes); }
+  // For what is aligned to more than usual.
+  static void* operator new(std::size_t bytes, std::align_val_t to) { return ::operator new(bytes, to); }
+  static void operator delete(void* memory, std::size_t bytes, std::align_val_t to) noexcept {
+    ::operator delete(memory, bytes, to);
+  }
 
  private:
   std::exception_ptr execute() noexcept override {

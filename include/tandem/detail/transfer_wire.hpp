@@ -126,6 +126,7 @@ struct wire {
     if (size >= large_block) prepare_block(memory, size);
   }
   static constexpr std::size_t large_block = std::size_t{256} << 10;
+  static constexpr std::size_t huge_block = std::size_t{4} << 20;
   static constexpr std::size_t stored_from = std::size_t{64} << 10;
   /// From so many bytes on, what is written goes there; before anything was written.
   template <class Writer>
