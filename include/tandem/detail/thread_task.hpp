@@ -66,8 +66,8 @@ class thread_call_task final : public value_state<R, thread_task> {
   static void operator delete(void* memory, std::size_t bytes) noexcept { free_task(memory, bytes); }
   // For what is aligned to more than usual.
   static void* operator new(std::size_t bytes, std::align_val_t to) { return ::operator new(bytes, to); }
-  static void operator delete(void* memory, std::size_t bytes, std::align_val_t to) noexcept {
-    ::operator delete(memory, bytes, to);
+  static void operator delete(void* memory, std::size_t, std::align_val_t to) noexcept {
+    ::operator delete(memory, to);
   }
 
  private:
