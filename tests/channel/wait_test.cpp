@@ -225,8 +225,8 @@ TEST_F(wait_test, more_handles_than_there_may_be_descriptors) {
     wait_any(ended);
     wait_any(closed);
   }
-  EXPECT_GE(seen.size(), count / 2);
-  numbers.assign(count, 99);  // none that is open
+  EXPECT_GE(seen.size(), count / 5);  // the other calls take their turns too
+  numbers.assign(count, 99);          // none that is open
   EXPECT_THROW(wait_any(numbers), std::invalid_argument);
   ::setrlimit(RLIMIT_NOFILE, &before);
 }

@@ -192,6 +192,7 @@ TEST_F(futures, a_coroutine_may_be_cancelled_by_what_it_lets_go) {
   auto f = wait_after_a_failure(pool, go.get_future(), own);
   own = &f;
   go.set_value();
+  f.wait();
   try {
     EXPECT_EQ(f.get(), 7);
   } catch (const tandem::cancelled&) {

@@ -34,6 +34,9 @@ namespace {
 using namespace std::chrono_literals;
 using tandem::process_pool;
 
+// Before the fork server is made, so that the workers know it.
+[[maybe_unused]] const bool is_registered = (tandem::register_exception<held_error>(), true);
+
 class process_pool_deaths : public tandem::test::checked {};
 
 int square(int n) { return n * n; }
@@ -354,7 +357,6 @@ TEST_F(process_pool_deaths, lose_nothing_and_do_nothing_twice) {
 
 // The last task is being ended by another thread, and one more is submitted that nobody holds.
 TEST_F(process_pool_deaths, are_waited_for_while_others_submit) {
-  tandem::register_exception<held_error>();
   process_pool pool(1);
   auto failing = pool.submit([]() -> int { throw held_error(); });
   std::jthread getter([&] { EXPECT_THROW(failing.get(), held_error); });
