@@ -47,17 +47,18 @@ std::string place_of(const channel::address& a) {
 }  // namespace
 
 bool is_own_listener(const channel::address& a) {
+  const std::string place = place_of(a);
   const std::lock_guard lock(own().mutex);
-  return std::any_of(own().all.begin(), own().all.end(),
-                     [place = place_of(a)](const auto& each) { return each.second.place == place; });
+  return std::any_of(own().all.begin(), own().all.end(), [&](const auto& each) { return each.second.place == place; });
 }
 
 bool attend_own_listener(const channel::address& a) {
+  const std::string place = place_of(a);
   std::vector<std::shared_ptr<listener_core>> there;
   {
     const std::lock_guard lock(own().mutex);
     for (const auto& [at, one] : own().all) {
-      if (one.place != place_of(a)) continue;
+      if (one.place != place) continue;
       if (auto core = one.core.lock()) there.push_back(std::move(core));
     }
   }

@@ -200,11 +200,7 @@ task_pointer host_worker::free_slot(std::uint32_t index) noexcept {
     if (found != in_.end()) found->second.used = false;
     segment_of_[index] = 0;
   }
-  if (task) {
-    task->worker = nullptr;
-    task->place.store(nullptr, std::memory_order_release);
-    task->cpu.store(nullptr, std::memory_order_release);
-  }
+  if (task) task->leave_place();
   return task;
 }
 
@@ -225,11 +221,7 @@ task_pointer host_worker::leave(std::uint32_t index) noexcept {
   os::futex_wake_all(state);
   task_pointer task = std::move(tasks_[index]);
   tasks_[index] = {};
-  if (task) {
-    task->worker = nullptr;
-    task->place.store(nullptr, std::memory_order_release);
-    task->cpu.store(nullptr, std::memory_order_release);
-  }
+  if (task) task->leave_place();
   return task;
 }
 

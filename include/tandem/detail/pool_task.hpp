@@ -55,6 +55,11 @@ class TANDEM_EXPORT process_task final : public future_state {
   std::atomic<std::atomic<std::uint32_t>*> place{nullptr};
   /// Beside it, where that worker was last seen.
   std::atomic<std::atomic<std::uint32_t>*> cpu{nullptr};
+  void leave_place() noexcept {
+    worker = nullptr;
+    place.store(nullptr, std::memory_order_release);
+    cpu.store(nullptr, std::memory_order_release);
+  }
   unsigned attempt = 1;
   unsigned killed = 0;   // so many workers
   bool watched = false;  // the service thread is to learn of its end
