@@ -20,6 +20,8 @@ namespace {
 /// Goes with a message whose bytes are in a file: the kernel counts what waits in a socket, and this stands for them.
 std::array<std::byte, most_in_packet> weight{};  // never written to
 
+constexpr std::size_t small_copy = 1024;  // bytes, which are copied sooner than the kernel has read a list of parts
+
 std::span<const std::byte> bytes_of(const frame& f) { return std::as_bytes(std::span(&f, 1)); }
 
 [[noreturn]] void throw_died_inside() {
@@ -43,8 +45,8 @@ std::span<const std::byte> bytes_of(const frame& f) { return std::as_bytes(std::
 
 }  // namespace
 
-/// Its bytes after the frame are in the memory that the sink has for any message; or in `lead` and in the place that it
-/// has for this one; what is more, in `memory`.
+/// Its bytes after the frame are in the memory that the sink has for any message, if that is used; or in `lead` and in the
+/// place that it has for this one; what is more, in `memory`.
 struct packets::packet {
   frame head = {};
   staging memory = {};
@@ -54,6 +56,7 @@ struct packets::packet {
   std::array<std::byte, sink::lead_bytes> lead = {};
   std::array<std::byte, sink::lead_bytes> foreseen_lead = {};
   std::span<std::byte> place = {};
+  std::span<std::byte> direct = {};
 
   packet() = default;
   packet(const packet&) = delete;
@@ -271,16 +274,26 @@ arrival packets::receive(sink& into, clock::time_point deadline) {
   return came == arrival::message ? deliver(p, into, deadline) : came;
 }
 
+os::message packets::receive_packet(packet& p, bool may_wait) const {
+  const std::span<std::byte> head = std::as_writable_bytes(std::span(&p.head, 1));
+  const auto into = [&](std::initializer_list<std::span<std::byte>> parts) {
+    return may_wait ? os::receive_parts(socket_.get(), parts) : os::receive_parts_now(socket_.get(), parts);
+  };
+  if (!p.place.empty()) return into({head, p.lead, p.place, p.memory.all()});
+  if (!p.direct.empty()) return into({head, p.direct, p.memory.all()});
+  os::message got = into({p.memory.framed()});
+  if (got.size >= static_cast<long>(head.size())) std::memcpy(head.data(), p.memory.framed().data(), head.size());
+  return got;
+}
+
 // none at the deadline; closed at the end.
 arrival packets::next_packet(packet& p, sink& into, clock::time_point deadline) {
   os::message got;
   for (;;) {
     const bool at_place = expects_large_messages_.load(std::memory_order_relaxed) && into.has_place();
     if (at_place) look_ahead(p, into, deadline == os::never);
-    const std::span<std::byte> first = p.place.empty() ? into.direct() : std::span<std::byte>(p.lead);
-    const std::initializer_list<std::span<std::byte>> parts = {std::as_writable_bytes(std::span(&p.head, 1)), first,
-                                                               p.place, p.memory.all()};
-    got = deadline == os::never ? os::receive_parts(socket_.get(), parts) : os::receive_parts_now(socket_.get(), parts);
+    if (p.place.empty() && into.direct().size() > small_copy) p.direct = into.direct();
+    got = receive_packet(p, deadline == os::never);
     if (got.size == -ECONNRESET) continue;  // told once, of a peer that left before it read all; what it sent follows
     if (got.size != -EAGAIN) break;
     if (!wait_until_readable(socket_.get(), deadline)) return arrival::none;
@@ -342,7 +355,6 @@ arrival packets::deliver(packet& p, sink& into, clock::time_point deadline) {
     return finish(std::move(m), into, deadline, false);
   }
 
-  const std::span<std::byte> direct = into.direct();
   if (p.bytes <= into.limit()) {
     into.handles = std::move(m.handles);
     if (p.as_foreseen()) {
@@ -350,11 +362,11 @@ arrival packets::deliver(packet& p, sink& into, clock::time_point deadline) {
     } else if (!p.place.empty()) {
       into.owned(p.gathered(p.lead, p.place));
     } else {
-      into.whole(direct.empty() ? p.memory.touched(p.bytes) : direct.first(p.bytes));
+      into.whole(p.direct.empty() ? p.memory.touched(p.bytes) : p.direct.first(p.bytes));
     }
     return arrival::message;
   }
-  m.bytes = p.gathered(direct, {});
+  m.bytes = p.gathered(p.direct, {});
   m.filled = p.bytes;
   keep(std::move(m), false);
   throw_too_large(p.bytes, into.limit());

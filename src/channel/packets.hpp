@@ -76,6 +76,7 @@ class packets final : public detail::channel_core {
   outcome send_packet(const frame&, const outgoing&, std::span<const int> descriptors, clock::time_point deadline);
   bool send_apart(const outgoing&, clock::time_point deadline);
   void write_payload(int stream, const outgoing&);
+  os::message receive_packet(packet&, bool may_wait) const;
   arrival next_packet(packet&, sink&, clock::time_point deadline);
   void look_ahead(packet&, sink&, bool may_wait) const;
   arrival deliver(packet&, sink&, clock::time_point deadline);

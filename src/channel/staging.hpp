@@ -13,7 +13,7 @@ namespace tandem::channel {
 class staging {
  public:
   staging() : memory_(std::move(spare)) {
-    if (!memory_) memory_ = std::make_unique_for_overwrite<std::byte[]>(most_in_packet);
+    if (!memory_) memory_ = std::make_unique_for_overwrite<std::byte[]>(sizeof(frame) + most_in_packet);
   }
   staging(const staging&) = delete;
   staging& operator=(const staging&) = delete;
@@ -21,7 +21,9 @@ class staging {
     if (touched_ <= most_in_small_packet) spare = std::move(memory_);
   }
 
-  std::span<std::byte> all() const noexcept { return {memory_.get(), most_in_packet}; }
+  /// Room for a frame, and after it all().
+  std::span<std::byte> framed() const noexcept { return {memory_.get(), sizeof(frame) + most_in_packet}; }
+  std::span<std::byte> all() const noexcept { return framed().subspan(sizeof(frame)); }
   /// The first `bytes` of it, or all.
   std::span<std::byte> touched(std::size_t bytes) noexcept {
     touched_ = std::min(std::max(touched_, bytes), most_in_packet);

@@ -5,10 +5,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
 #include <new>
+#include <optional>
 
 #include "os/faults.hpp"
 #include "os/kernel.hpp"
@@ -71,17 +73,36 @@ int tell_sender(int fd) noexcept {
 namespace {
 
 constexpr std::size_t most_parts = 4;
+constexpr std::size_t most_gathered = 1024;  // bytes, which are copied sooner than the kernel has read a list of parts
+
+/// What the kernel took, or minus errno; nothing if the parts are not small.
+std::optional<long> send_gathered(int flags, int fd, std::initializer_list<std::span<const std::byte>> parts) noexcept {
+  std::array<std::byte, most_gathered> whole;
+  std::size_t size = 0;
+  for (const auto& bytes : parts) {
+    if (bytes.size() > whole.size() - size) return std::nullopt;
+    if (!bytes.empty()) std::memcpy(whole.data() + size, bytes.data(), bytes.size());
+    size += bytes.size();
+  }
+  ssize_t sent = 0;
+  do sent = ::send(fd, whole.data(), size, MSG_NOSIGNAL | flags);
+  while (sent < 0 && errno == EINTR);
+  return sent < 0 ? -errno : sent;
+}
 
 int send_with(int flags, int fd, std::initializer_list<std::span<const std::byte>> parts,
               std::span<const int> descriptors) noexcept {
   if (const int e = injected()) return -e;
+  if (descriptors.empty()) {
+    if (const auto sent = send_gathered(flags, fd, parts)) return static_cast<int>(std::min(*sent, 0L));
+  }
   std::array<iovec, most_parts> vectors{};
   std::size_t count = 0;
   for (const auto& bytes : parts) {
     if (count == vectors.size()) return -EINVAL;
     vectors[count++] = {const_cast<std::byte*>(bytes.data()), bytes.size()};
   }
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * most_descriptors)> control{};
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * most_descriptors)> control;
   msghdr header{};
   header.msg_iov = vectors.data();
   header.msg_iovlen = count;
@@ -89,6 +110,7 @@ int send_with(int flags, int fd, std::initializer_list<std::span<const std::byte
     if (descriptors.size() > most_descriptors) return -EINVAL;
     header.msg_control = control.data();
     header.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+    std::memset(control.data(), 0, header.msg_controllen);
     cmsghdr* first = CMSG_FIRSTHDR(&header);
     first->cmsg_level = SOL_SOCKET;
     first->cmsg_type = SCM_RIGHTS;
@@ -150,7 +172,7 @@ message receive_with(int flags, int fd, std::initializer_list<std::span<std::byt
   std::array<iovec, most_parts> vectors;
   std::size_t count = 0;
   for (const auto& part : parts) {
-    if (count < vectors.size()) vectors[count++] = {part.data(), part.size()};
+    if (!part.empty() && count < vectors.size()) vectors[count++] = {part.data(), part.size()};
   }
   // Only what the kernel writes of it is read.
   alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * most_descriptors) + CMSG_SPACE(sizeof(ucred))>
@@ -261,6 +283,7 @@ long receive_stream(int flags, int fd, std::span<std::byte> bytes) noexcept {
 
 long send_stream(int flags, int fd, std::initializer_list<std::span<const std::byte>> parts) noexcept {
   if (const int e = injected()) return -e;
+  if (const auto sent = send_gathered(flags, fd, parts)) return *sent;
   std::array<iovec, most_parts> vectors;
   std::size_t count = 0;
   for (const auto& part : parts) {

@@ -171,28 +171,34 @@ TEST_F(pipe_ends, bytes_that_are_no_value_cost_one_message) {
 
 TEST_F(pipe_ends, receive_into_memory_of_the_callers) {
   auto [rx, tx] = make_pipe<std::string>();
-  bytes room(100_KiB);
-  for (const std::size_t size : {0UL, 10UL, 64_KiB, 64_KiB + 1, 100_KiB}) {
-    const bytes sent = pattern(size);
-    tandem::thread t([&out = tx, &sent] { out.send_bytes(sent); });
-    EXPECT_EQ(rx.receive_bytes_into(room), size);
-    EXPECT_TRUE(std::equal(sent.begin(), sent.end(), room.begin()));
-    t.get();
+  bytes memory(100_KiB);
+  for (const std::size_t room : {1000UL, 1_KiB, 1_KiB + 1, 100_KiB}) {
+    for (const std::size_t size : {0UL, 10UL, 1000UL, 1001UL, 1_KiB, 1_KiB + 1, 64_KiB, 64_KiB + 1, 100_KiB}) {
+      if (size > room) continue;
+      const bytes sent = pattern(size);
+      tandem::thread t([&out = tx, &sent] { out.send_bytes(sent); });
+      memory.assign(memory.size(), std::byte{0xEE});
+      EXPECT_EQ(rx.receive_bytes_into(std::span(memory).first(room)), size);
+      EXPECT_TRUE(std::equal(sent.begin(), sent.end(), memory.begin()));
+      EXPECT_EQ(std::count(memory.begin() + static_cast<std::ptrdiff_t>(size), memory.end(), std::byte{0xEE}),
+                static_cast<std::ptrdiff_t>(memory.size() - size));
+      t.get();
+    }
   }
   tx.close();
-  EXPECT_FALSE(rx.receive_bytes_into(room));
+  EXPECT_FALSE(rx.receive_bytes_into(memory));
 }
 
 TEST_F(pipe_ends, a_message_that_does_not_fit_is_kept) {
   auto [rx, tx] = make_pipe<std::string>();
-  bytes room(16);
-  for (const std::size_t size : {17UL, 64_KiB, 70_KiB, 1_MiB}) {
+  bytes room(2000);
+  for (const std::size_t size : {2001UL, 64_KiB, 70_KiB, 1_MiB}) {
     const bytes sent = pattern(size);
     tandem::thread t([&out = tx, &sent] {
       out.send_bytes(sent);
       out.send_bytes({});
     });
-    for (const auto part : {std::span(room), std::span(room).first(0)}) {
+    for (const auto part : {std::span(room), std::span(room).first(16), std::span(room).first(0)}) {
       try {
         rx.receive_bytes_into(part);
         ADD_FAILURE() << size << " bytes fitted into " << part.size();
