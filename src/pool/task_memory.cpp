@@ -2,8 +2,10 @@
 // whole crates to the others through a depot. Each task has cache lines of its own, and those that are next to be used
 // are asked for in advance: the other thread wrote them last.
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -32,6 +34,28 @@ constexpr unsigned crate_size = 64;
 constexpr std::size_t most_crates = 1024;  // of each size; 64 Ki tasks
 constexpr unsigned ahead = 6;              // a line comes from another CPU while so many tasks are made
 
+// The smallest ones come seven at a time: there is no room beside them for what the others have behind them. So many that
+// little is wasted, and so few that one which is kept does not keep much.
+constexpr std::size_t group_bytes = 8 * step;
+struct group {
+  static constexpr unsigned size = group_bytes / step - 1;
+  std::array<std::array<std::byte, step>, size> blocks;
+  std::atomic<unsigned> left;
+};
+static_assert(sizeof(group) <= group_bytes - 2 * sizeof(void*));  // malloc's own: the next one has its place at once
+group* allocate_group() {
+  void* memory = nullptr;
+  if (::posix_memalign(&memory, group_bytes, sizeof(group)) != 0) throw std::bad_alloc();
+  group* const made = ::new (memory) group;
+  made->left.store(group::size, std::memory_order_relaxed);
+  return made;
+}
+void leave_group(void* block) noexcept {
+  // SAFETY: groups begin at multiples of their size, and the block is in one.
+  auto* const of = reinterpret_cast<group*>(reinterpret_cast<std::uintptr_t>(block) / group_bytes * group_bytes);
+  if (of->left.fetch_sub(1, std::memory_order_acq_rel) == 1) std::free(of);
+}
+
 // The true address is kept behind the block. (Aligned operator new takes several times as long where much is held.)
 void* allocate(std::size_t bytes) {
   constexpr std::size_t shift = step - __STDCPP_DEFAULT_NEW_ALIGNMENT__;
@@ -41,6 +65,7 @@ void* allocate(std::size_t bytes) {
   return block;
 }
 void give_back(void* block, std::size_t bytes) noexcept {
+  if (bytes == step) return leave_group(block);
   void* all = nullptr;
   std::memcpy(&all, static_cast<std::byte*>(block) + bytes, sizeof all);
   ::operator delete(all);
@@ -133,7 +158,17 @@ crate* take_from_depot(std::size_t index) {
       return s.open->take();
     }
   }
-  return allocate((index + 1) * step);
+  if (index != 0) return allocate((index + 1) * step);
+  group* const made = allocate_group();
+  if (may_keep(c) && s.open == nullptr) s.open = new (std::nothrow) crate(step);
+  for (unsigned i = group::size - 1; i > 0; --i) {
+    if (may_keep(c) && s.open != nullptr) {
+      s.open->blocks[s.open->count++] = made->blocks[i].data();
+    } else {
+      leave_group(made->blocks[i].data());
+    }
+  }
+  return made->blocks[0].data();
 }
 
 [[gnu::noinline]] void free_slowly(void* freed, std::size_t index) noexcept {

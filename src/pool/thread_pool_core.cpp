@@ -365,7 +365,7 @@ void thread_pool_core::execute(thread_task& task, pool_worker* self, task_counts
   call(task, counts);
   worker::thread_task = outer;
   if (context.deadline) worker::take_back(*extra);
-  if (self != nullptr && (extra != nullptr || task.stops_.stop_possible())) self->end_known(task);
+  if (self != nullptr && (extra != nullptr || (task.word() & thread_task::has_token) != 0)) self->end_known(task);
   task_counts::add(counts.ended);
 }
 

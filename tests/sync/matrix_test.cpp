@@ -36,6 +36,7 @@ struct everything {
   long turn = 0;
   std::atomic<int> victim_ready{0};
   std::atomic<int> survivor_ready{0};
+  std::atomic<int> begun{0};
 };
 
 // What each part does again and again; the survivor plays the same, or another, until the victim is dead.
@@ -126,8 +127,13 @@ void inherit_once(everything& e) {
   if (lock_or_repair()) e.mutex.unlock();
 }
 
+// Each begins elsewhere, so that each has something to call.
 void finish_once(everything& e) {
-  for (std::size_t i = 0; i < e.done.size(); ++i) tandem::call_once(e.done[i], [&] { ++e.calls[i]; });
+  const auto first = static_cast<std::size_t>(::getpid());
+  for (std::size_t k = 0; k < e.done.size(); ++k) {
+    const std::size_t i = (first + k) % e.done.size();
+    tandem::call_once(e.done[i], [&] { ++e.calls[i]; });
+  }
 }
 
 void give_once(everything& e) {
@@ -158,6 +164,7 @@ void be_the_victim(const file_descriptor& file, int what, const std::string& poi
   e->victim_ready = 1;
   while (e->survivor_ready == 0) std::this_thread::yield();
   tandem::sync::arm_death_point(point.c_str(), nth, tandem::test::die);
+  e->begun = 1;
   for (;;) play(*e, what);
 }
 
@@ -165,6 +172,7 @@ void be_the_victim(const file_descriptor& file, int what, const std::string& poi
 void survive(const file_descriptor& file, int what) {
   const mapped<everything> e(file);
   e->survivor_ready = 1;
+  while (e->begun == 0) std::this_thread::yield();  // what can be done once only is not done before the victim comes
   while (e->victim_ready != 2 && !(what == meeter && e->barrier.broken())) play(*e, what);
   if (what != meeter) {
     for (int i = 0; i < 3; ++i) play(*e, what);

@@ -62,6 +62,7 @@ class TANDEM_EXPORT future_state {
   static constexpr std::uint32_t claimed = 4;      // somebody who will end it stores what it gave
   static constexpr std::uint32_t started = 8;      // it is run, or was; set by try_start()
   static constexpr std::uint32_t stop_asked = 16;  // for the backend
+  static constexpr std::uint32_t has_token = 32;   // for the backend
   static constexpr std::uint32_t with_value = 1U << 8;
   static constexpr std::uint32_t with_error = 2U << 8;
   static constexpr std::uint32_t as_cancelled = 3U << 8;

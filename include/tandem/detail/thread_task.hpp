@@ -52,7 +52,6 @@ class TANDEM_EXPORT thread_task : public future_state {
 
   pools::thread_pool_core* core_ = nullptr;  // set by submit
   pools::task_extra* extra_ = nullptr;       // what task_options asked for, if anything
-  std::stop_source stops_{std::nostopstate};
 };
 
 template <class R, class F, class... A>
