@@ -97,6 +97,18 @@ class queue_view {
   detail::queue_place place_;
 };
 
+namespace detail {
+/// Becomes a T that is not set to anything: its bytes come from elsewhere. Nothing is copied, since it is made where it
+/// stays.
+template <class T>
+struct unset {
+  operator T() const {  // NOLINT: on purpose
+    T value;
+    return value;
+  }
+};
+}  // namespace detail
+
 /// A bounded queue of messages in shared memory. Copies are handles of the same queue, and so is what a process gets as an
 /// argument or through a pipe. A moved-from handle may only be destroyed or assigned to.
 /// Threads: const members at once; moves and destruction of one handle by one thread, alone. Fork: a copy made by
@@ -125,12 +137,12 @@ class queue {
   /// not_initialised. Nothing was pushed then. Stop: the second form throws cancelled once a stop was requested, and
   /// nothing was pushed. Signals: do not disturb it. Cost: a copy; encoded first unless of one size; no system call unless
   /// somebody sleeps or it waits.
-  void push(T value) const { send(value, detail::no_deadline, nullptr); }
-  void push(std::stop_token stop, T value) const { send(value, detail::no_deadline, &stop); }
+  void push(const T& value) const { send(value, detail::no_deadline, nullptr); }
+  void push(std::stop_token stop, const T& value) const { send(value, detail::no_deadline, &stop); }
   /// As push(), but does not wait, or no longer than `timeout`: false if the queue was still full; nothing was pushed.
   /// Blocks: try_push never; push_for until then. Errors: as push().
-  bool try_push(T value) const { return send(value, detail::at_once, nullptr); }
-  bool push_for(T value, nanoseconds timeout) const { return send(value, detail::moment_after(timeout), nullptr); }
+  bool try_push(const T& value) const { return send(value, detail::at_once, nullptr); }
+  bool push_for(const T& value, nanoseconds timeout) const { return send(value, detail::moment_after(timeout), nullptr); }
   /// Pushes all of a range, one after the other; gives how many, which are fewer only if the queue was closed meanwhile.
   /// Messages of others may come between them.
   /// Blocks: while the queue is full. Errors: as push(); closed only if none was pushed. What throws comes after those that
@@ -215,6 +227,8 @@ class queue {
   }
   bool send(const T& value, clock::time_point deadline, const std::stop_token* stop) const;
   std::optional<T> receive(clock::time_point deadline, const std::stop_token* stop) const;
+  std::optional<T> receive_large(clock::time_point deadline, const std::stop_token* stop) const;
+  static bool was_told(detail::arrival came, clock::time_point deadline);
 
   detail::queue_end end_;
 };
@@ -267,22 +281,32 @@ bool queue<T>::send(const T& value, clock::time_point deadline, const std::stop_
 }
 
 template <transferable T>
+bool queue<T>::was_told(detail::arrival came, clock::time_point deadline) {
+  if (came == detail::arrival::closed && deadline != detail::no_deadline) detail::throw_drained();
+  return came == detail::arrival::message;
+}
+
+template <transferable T>
 std::optional<T> queue<T>::receive(clock::time_point deadline, const std::stop_token* stop) const {
-  const auto told = [&](detail::arrival came) {
-    if (came == detail::arrival::closed && deadline != detail::no_deadline) detail::throw_drained();
-    return came == detail::arrival::message;
-  };
-  if constexpr (is_flat && sizeof(T) > 4096 && std::is_default_constructible_v<T>) {
-    std::optional<T> value(std::in_place);
-    if (!told(end_.pop_flat(&*value, deadline, stop))) value.reset();
-    return value;
+  constexpr std::size_t large = 256;
+  if constexpr (is_flat && sizeof(T) > large && std::is_default_constructible_v<T>) {
+    return receive_large(deadline, stop);
   } else if constexpr (is_flat) {
     std::byte bytes[sizeof(T)];
-    return told(end_.pop_flat(bytes, deadline, stop)) ? std::optional<T>(detail::load<T>(bytes)) : std::nullopt;
+    return was_told(end_.pop_flat(bytes, deadline, stop), deadline) ? std::optional<T>(detail::load<T>(bytes))
+                                                                   : std::nullopt;
   } else {
     detail::value_sink<T> into;
-    return told(end_.pop(into, deadline, stop)) ? std::optional<T>(into.take()) : std::nullopt;
+    return was_told(end_.pop(into, deadline, stop), deadline) ? std::optional<T>(into.take()) : std::nullopt;
   }
+}
+
+// A function of its own: only so is the value made where the caller wants it.
+template <transferable T>
+std::optional<T> queue<T>::receive_large(clock::time_point deadline, const std::stop_token* stop) const {
+  std::optional<T> value(std::in_place, detail::unset<T>{});
+  if (!was_told(end_.pop_flat(&*value, deadline, stop), deadline)) value.reset();
+  return value;
 }
 
 template <transferable T>
@@ -291,7 +315,11 @@ std::size_t queue<T>::push_all(R&& range) const {
   std::size_t count = 0;
   for (auto&& value : range) {
     try {
-      push(T(std::forward<decltype(value)>(value)));
+      if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, T>) {
+        push(value);
+      } else {
+        push(T(std::forward<decltype(value)>(value)));
+      }
     } catch (const closed&) {
       if (count == 0) throw;
       break;

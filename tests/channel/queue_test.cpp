@@ -32,6 +32,23 @@ struct tandem::transfer<moody> {
   }
 };
 
+// Cannot be copied.
+struct precious {
+  explicit precious(int n) : number(n) {}
+  precious(precious&&) = default;
+  precious& operator=(precious&&) = default;
+  int number;
+};
+template <>
+struct tandem::transfer<precious> {
+  static void write(writer& w, const precious& p) { w(p.number); }
+  static precious read(reader& r) {
+    int number = 0;
+    r(number);
+    return precious(number);
+  }
+};
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -48,6 +65,11 @@ struct reading {
   int step = 0;
   double value = 0;
   bool operator==(const reading&) const = default;
+};
+struct preset {
+  std::int64_t number = 5;
+  std::array<std::int64_t, 100> more = {1, 2, 3};
+  bool operator==(const preset&) const = default;
 };
 struct named {
   std::string name = {};
@@ -154,6 +176,46 @@ TEST_F(queue_test, sizes_between_small_and_large_arrive) {
     q.push(text);
     ASSERT_EQ(q.pop(), text);
   }
+}
+
+template <std::size_t Size>
+void expect_to_arrive() {
+  using block = std::array<unsigned char, Size>;
+  const queue<block> q(3);
+  for (unsigned char first = 1; first < 8; ++first) {
+    block sent;
+    std::iota(sent.begin(), sent.end(), first);
+    q.push(sent);
+    const std::optional<block> got = q.pop();
+    ASSERT_TRUE(got && *got == sent) << Size;
+  }
+  EXPECT_EQ(q.try_pop(), std::nullopt);
+}
+
+TEST_F(queue_test, messages_of_one_size_arrive_whatever_it_is) {
+  expect_to_arrive<1>();
+  expect_to_arrive<63>();
+  expect_to_arrive<256>();
+  expect_to_arrive<257>();
+  expect_to_arrive<5000>();
+  expect_to_arrive<100'000>();
+  const queue<preset> q(2);
+  const preset sent{-1, {7}};
+  q.push(sent);
+  EXPECT_TRUE(q.pop() == sent);
+}
+
+TEST_F(queue_test, what_is_pushed_is_not_copied_before_it_is_encoded) {
+  const queue<precious> q(10);
+  precious one{4};
+  q.push(one);
+  EXPECT_TRUE(q.try_push(one));
+  EXPECT_TRUE(q.push_for(one, 1h));
+  q.push(std::stop_token(), one);
+  std::array<precious, 2> more{precious{5}, precious{6}};
+  EXPECT_EQ(q.push_all(more), 2U);
+  EXPECT_EQ(q.pop()->number, 4);
+  EXPECT_EQ(q.size(), 5U);
 }
 
 TEST_F(queue_test, a_message_of_one_size_over_the_bytes_is_refused) {
