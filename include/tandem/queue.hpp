@@ -107,6 +107,19 @@ struct unset {
     return value;
   }
 };
+
+inline bool has_come(arrival came, clock::time_point deadline) {
+  if (came == arrival::closed && deadline != no_deadline) throw_drained();
+  return came == arrival::message;
+}
+
+/// A function of its own: only so is the value made where the caller wants it.
+template <class T>
+std::optional<T> pop_large(const queue_end& from, clock::time_point deadline, const std::stop_token* stop) {
+  std::optional<T> value(std::in_place, unset<T>{});
+  if (!has_come(from.pop_flat(&*value, deadline, stop), deadline)) value.reset();
+  return value;
+}
 }  // namespace detail
 
 /// A bounded queue of messages in shared memory. Copies are handles of the same queue, and so is what a process gets as an
@@ -120,6 +133,9 @@ class queue {
                 "tandem: the messages of a queue lie in shared memory, which cannot carry descriptors, and this type "
                 "holds some (or a queue, or an end of a pipe): send it through a pipe");
   static constexpr bool is_flat = detail::is_flat<T>;
+  static constexpr bool is_large = is_flat && sizeof(T) > 256;
+  // What may be large is not copied before it is pushed.
+  using message = std::conditional_t<is_large || detail::is_block<T>(), const T&, T>;
 
  public:
   class iterator;
@@ -136,13 +152,16 @@ class queue {
   /// larger than the queue's bytes; what encoding throws; the first time in a process: resource_exhausted,
   /// not_initialised. Nothing was pushed then. Stop: the second form throws cancelled once a stop was requested, and
   /// nothing was pushed. Signals: do not disturb it. Cost: a copy; encoded first unless of one size; no system call unless
-  /// somebody sleeps or it waits.
-  void push(const T& value) const { send(value, detail::no_deadline, nullptr); }
-  void push(std::stop_token stop, const T& value) const { send(value, detail::no_deadline, &stop); }
+  /// somebody sleeps or it waits. A vector or string of flat values, and what has one size of more than 256 bytes, is read
+  /// where it is: it must stay as it is until this returns. Anything else is taken by value.
+  void push(message value) const { send(value, detail::no_deadline, nullptr); }
+  void push(std::stop_token stop, message value) const { send(value, detail::no_deadline, &stop); }
   /// As push(), but does not wait, or no longer than `timeout`: false if the queue was still full; nothing was pushed.
   /// Blocks: try_push never; push_for until then. Errors: as push().
-  bool try_push(const T& value) const { return send(value, detail::at_once, nullptr); }
-  bool push_for(const T& value, nanoseconds timeout) const { return send(value, detail::moment_after(timeout), nullptr); }
+  bool try_push(message value) const { return send(value, detail::at_once, nullptr); }
+  bool push_for(message value, nanoseconds timeout) const {
+    return send(value, detail::moment_after(timeout), nullptr);
+  }
   /// Pushes all of a range, one after the other; gives how many, which are fewer only if the queue was closed meanwhile.
   /// Messages of others may come between them.
   /// Blocks: while the queue is full. Errors: as push(); closed only if none was pushed. What throws comes after those that
@@ -227,8 +246,6 @@ class queue {
   }
   bool send(const T& value, clock::time_point deadline, const std::stop_token* stop) const;
   std::optional<T> receive(clock::time_point deadline, const std::stop_token* stop) const;
-  std::optional<T> receive_large(clock::time_point deadline, const std::stop_token* stop) const;
-  static bool was_told(detail::arrival came, clock::time_point deadline);
 
   detail::queue_end end_;
 };
@@ -281,32 +298,17 @@ bool queue<T>::send(const T& value, clock::time_point deadline, const std::stop_
 }
 
 template <transferable T>
-bool queue<T>::was_told(detail::arrival came, clock::time_point deadline) {
-  if (came == detail::arrival::closed && deadline != detail::no_deadline) detail::throw_drained();
-  return came == detail::arrival::message;
-}
-
-template <transferable T>
 std::optional<T> queue<T>::receive(clock::time_point deadline, const std::stop_token* stop) const {
-  constexpr std::size_t large = 256;
-  if constexpr (is_flat && sizeof(T) > large && std::is_default_constructible_v<T>) {
-    return receive_large(deadline, stop);
+  if constexpr (is_large && std::is_default_constructible_v<T>) {
+    return detail::pop_large<T>(end_, deadline, stop);
   } else if constexpr (is_flat) {
     std::byte bytes[sizeof(T)];
-    return was_told(end_.pop_flat(bytes, deadline, stop), deadline) ? std::optional<T>(detail::load<T>(bytes))
-                                                                   : std::nullopt;
+    return detail::has_come(end_.pop_flat(bytes, deadline, stop), deadline) ? std::optional<T>(detail::load<T>(bytes))
+                                                                            : std::nullopt;
   } else {
     detail::value_sink<T> into;
-    return was_told(end_.pop(into, deadline, stop), deadline) ? std::optional<T>(into.take()) : std::nullopt;
+    return detail::has_come(end_.pop(into, deadline, stop), deadline) ? std::optional<T>(into.take()) : std::nullopt;
   }
-}
-
-// A function of its own: only so is the value made where the caller wants it.
-template <transferable T>
-std::optional<T> queue<T>::receive_large(clock::time_point deadline, const std::stop_token* stop) const {
-  std::optional<T> value(std::in_place, detail::unset<T>{});
-  if (!was_told(end_.pop_flat(&*value, deadline, stop), deadline)) value.reset();
-  return value;
 }
 
 template <transferable T>
@@ -315,7 +317,7 @@ std::size_t queue<T>::push_all(R&& range) const {
   std::size_t count = 0;
   for (auto&& value : range) {
     try {
-      if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, T>) {
+      if constexpr (std::is_reference_v<message> && std::is_same_v<std::remove_cvref_t<decltype(value)>, T>) {
         push(value);
       } else {
         push(T(std::forward<decltype(value)>(value)));

@@ -34,18 +34,20 @@ constexpr unsigned crate_size = 64;
 constexpr std::size_t most_crates = 1024;  // of each size; 64 Ki tasks
 constexpr unsigned ahead = 6;              // a line comes from another CPU while so many tasks are made
 
-// The smallest ones come seven at a time: there is no room beside them for what the others have behind them. So many that
-// little is wasted, and so few that one which is kept does not keep much.
+// The smallest ones come seven at a time: there is no room beside them for what the others have behind them. A group goes
+// back when all seven have: so many that little is wasted, and so few that one which is kept keeps half a KiB and no more.
 constexpr std::size_t group_bytes = 8 * step;
+constexpr std::size_t asked_bytes =
+    group_bytes - 2 * sizeof(void*);  // with malloc's own; then the next one has its place
 struct group {
   static constexpr unsigned size = group_bytes / step - 1;
   std::array<std::array<std::byte, step>, size> blocks;
   std::atomic<unsigned> left;
 };
-static_assert(sizeof(group) <= group_bytes - 2 * sizeof(void*));  // malloc's own: the next one has its place at once
+static_assert(sizeof(group) <= asked_bytes);
 group* allocate_group() {
   void* memory = nullptr;
-  if (::posix_memalign(&memory, group_bytes, sizeof(group)) != 0) throw std::bad_alloc();
+  if (::posix_memalign(&memory, group_bytes, asked_bytes) != 0) throw std::bad_alloc();
   group* const made = ::new (memory) group;
   made->left.store(group::size, std::memory_order_relaxed);
   return made;

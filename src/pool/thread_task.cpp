@@ -42,6 +42,7 @@ thread_task::~thread_task() {
 }
 
 std::stop_token thread_task::token() {
+  mark(has_token);  // first: what follows may throw, and the runner forgets the task by that
   pools::thread_pool_core::know(*this);
   stop_sources& sources = stop_sources_of(this);
   std::stop_token token;
@@ -50,7 +51,7 @@ std::stop_token thread_task::token() {
     token = sources.of[this].get_token();
   }
   // Whoever asks marks first, then looks for the source: one of both sees the other.
-  if ((mark(has_token) & stop_asked) != 0 || core_->is_shut_down()) ask_stop();
+  if ((mark(0) & stop_asked) != 0 || core_->is_shut_down()) ask_stop();
   return token;
 }
 
